@@ -1,0 +1,45 @@
+"""The numbers that every stage, client and test share: rates, sizes and the names of the ensembles.
+
+This is their one source. `model_repository/*/config.pbtxt` repeats the shapes, because Triton reads them there;
+`tests/unit/test_model_repository.py` holds the two together.
+"""
+
+from __future__ import annotations
+
+# --- time -------------------------------------------------------------------------------------------------------
+SAMPLE_RATE = 24_000
+"""Hz, mono float PCM in [-1, 1]. It divides WebRTC's 48 kHz and is what TTS models speak."""
+
+FRAME_RATE = 30
+"""Video frames per second."""
+
+CHUNK_SAMPLES = SAMPLE_RATE // FRAME_RATE
+"""Samples in one request: exactly one video frame of sound (800)."""
+
+LOOKAHEAD_FRAMES = 2
+"""Request t is answered with frame t - LOOKAHEAD_FRAMES: the mouth knows 2 frames of the sound to come."""
+
+WINDOW_SAMPLES = 20 * CHUNK_SAMPLES + 400
+"""Samples that the speech encoder sees: the last 20 frames (0.67 s) and the 400 samples of overlap that the first
+analysis step of 600 samples needs to end with its own 200-sample hop."""
+
+# --- sizes ------------------------------------------------------------------------------------------------------
+FRAME_SIZE = 512
+"""Width and height of the picture, pixels."""
+
+EMBEDDING_STEPS = 40
+"""Embeddings per window: two for each video frame, oldest first."""
+
+EMBEDDING_SIZE = 192
+
+# --- sessions ---------------------------------------------------------------------------------------------------
+SEQUENCE_IDLE_SECONDS = 10.0
+"""Triton ends a sequence that is silent for so long (`max_sequence_idle_microseconds` of every stateful stage)."""
+
+STATE_IDLE_SECONDS = SEQUENCE_IDLE_SECONDS + 2.0
+"""A stage drops its own state after this: Triton never tells a model of an idle timeout, a cancel or a lost client."""
+
+# --- ensembles --------------------------------------------------------------------------------------------------
+RGB_ENSEMBLE = "avatar"
+H264_ENSEMBLE = "avatar_h264"
+PARAMETERS_ENSEMBLE = "avatar_parameters"
