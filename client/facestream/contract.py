@@ -43,3 +43,21 @@ STATE_IDLE_SECONDS = SEQUENCE_IDLE_SECONDS + 2.0
 RGB_ENSEMBLE = "avatar"
 H264_ENSEMBLE = "avatar_h264"
 PARAMETERS_ENSEMBLE = "avatar_parameters"
+
+# --- refusals ---------------------------------------------------------------------------------------------------
+# A gRPC stream carries an error as text alone, so the text begins with what happened.
+BAD_INPUT = "bad input"
+"""The request was refused and changed nothing: the session goes on, send a corrected one."""
+
+SESSION_REFUSED = "session refused"
+"""The session did not begin."""
+
+SESSION_LOST = "session lost"
+"""The server no longer has the state of this session: begin anew with START."""
+
+MAX_SESSIONS = 64
+"""Sessions admitted at a time, unless the environment's FACESTREAM_MAX_SESSIONS says otherwise."""
+
+MAX_SESSIONS_VARIABLE = "FACESTREAM_MAX_SESSIONS"
+AVATARS_VARIABLE = "FACESTREAM_AVATARS"
+"""Environment variable: a folder with the user's own avatar bundles, beside the ready ones of `avatar_store`."""

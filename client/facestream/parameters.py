@@ -6,6 +6,7 @@ them, left and right being the person's own. The rest is what ARKit keeps outsid
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 
@@ -96,6 +97,14 @@ GAZE: Final = (
 
 EMOTIONS: Final = ("neutral", "happy", "sad", "angry", "surprised", "fearful", "disgusted", "contemptuous")
 """The per-session input EMOTION holds one intensity in [0, 1] for each of these, in this order."""
+
+
+def check_emotion(intensities: Sequence[float]) -> None:
+    """Raises ValueError, naming the emotion, where an intensity of the 8 lies outside of [0, 1] or is not a number."""
+    for name, value in zip(EMOTIONS, intensities, strict=True):
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"EMOTION[{name}] is {value}, expected an intensity in [0, 1]")
+
 
 EMOTION: Final = tuple(
     Parameter(f"emotion{name.capitalize()}", 0.0, 1.0, "1", f"shown intensity of the emotion '{name}'")

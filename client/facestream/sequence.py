@@ -1,0 +1,131 @@
+"""The state of live sessions in one stage: one entry for each correlation id, and its eviction.
+
+Triton ends a sequence by itself after an idle time, a cancel or a lost connection, and tells the model nothing of it
+(measured on 2.51). So each stage forgets by its own clock, a little later than Triton does.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+from facestream.contract import BAD_INPUT, SESSION_LOST, SESSION_REFUSED, STATE_IDLE_SECONDS
+
+State = TypeVar("State")
+
+
+class SequenceError(Exception):
+    """A request that a stage refuses; its text is what the client sees."""
+
+    kind = BAD_INPUT
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {super().__str__()}"
+
+
+class BadInput(SequenceError):
+    """The request was refused and changed nothing."""
+
+
+class SessionRefused(SequenceError):
+    """The session did not begin."""
+
+    kind = SESSION_REFUSED
+
+
+class SessionLost(SequenceError):
+    """The stage holds no fitting state for this session."""
+
+    kind = SESSION_LOST
+
+
+class FrameOrder:
+    """Asserts that a session's frames reach a stage one after the other, none missing and none twice."""
+
+    def __init__(self, first: int) -> None:
+        self._next = first
+
+    def check(self, frame_index: int) -> None:
+        """Raises SessionLost where `frame_index` is not the next one."""
+        if frame_index != self._next:
+            raise SessionLost(f"frame {frame_index} arrived where frame {self._next} was due; begin anew with START")
+
+    def advance(self) -> None:
+        """The frame was answered."""
+        self._next += 1
+
+
+class SequenceTable(Generic[State]):
+    """Sessions by correlation id. Safe to evict from another thread than the one that serves."""
+
+    def __init__(
+        self,
+        create: Callable[[int], State],
+        *,
+        limit: int,
+        idle_seconds: float = STATE_IDLE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`create` makes the state of a new session from its correlation id; `limit` bounds the live sessions."""
+        self._create = create
+        self._limit = limit
+        self._idle_seconds = idle_seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._live: dict[int, tuple[State, float]] = {}  # state, time of its last request
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def evict_idle(self) -> int:
+        """Forgets sessions idle for longer than `idle_seconds`; returns how many."""
+        with self._lock:
+            oldest = self._clock() - self._idle_seconds
+            idle = [key for key, (_, used) in self._live.items() if used < oldest]
+            for key in idle:
+                del self._live[key]
+            return len(idle)
+
+    @contextmanager
+    def request(self, correlation_id: int | str, *, start: bool, end: bool) -> Iterator[State]:
+        """The session's state for the time of one request.
+
+        A START makes a fresh state, which is kept only if the request succeeds: a refused one changes nothing.
+        END forgets the state, whatever becomes of the request.
+
+        Raises:
+            BadInput: the correlation id is not a non-zero integer.
+            SessionRefused: a START beyond `limit` live sessions.
+            SessionLost: no START, and no state under this id.
+        """
+        if not isinstance(correlation_id, int) or correlation_id == 0:
+            raise BadInput(f"correlation id {correlation_id!r}, expected an unsigned 64-bit integer other than 0")
+        if start:
+            self.evict_idle()
+        with self._lock:
+            entry = self._live.get(correlation_id)
+            full = len(self._live) >= self._limit
+        if start:
+            if entry is None and full:
+                raise SessionRefused(
+                    f"{len(self._live)} sessions are live, the limit of this server is {self._limit}; try again later"
+                )
+            state = self._create(correlation_id)
+        elif entry is None:
+            raise SessionLost(
+                f"session {correlation_id} is not live here (ended, or idle for more than {self._idle_seconds:g} s); "
+                "begin anew with START"
+            )
+        else:
+            state = entry[0]
+        try:
+            yield state
+            with self._lock:
+                self._live[correlation_id] = (state, self._clock())
+        finally:
+            if end:
+                with self._lock:
+                    self._live.pop(correlation_id, None)

@@ -1,0 +1,1 @@
+"""Training and export: what makes the models in model_repository/."""

@@ -1,0 +1,72 @@
+"""The sound of the recent past, as the speech encoder wants it, and how loud the shown frame is."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from facestream.contract import CHUNK_SAMPLES, FRAME_RATE, LOOKAHEAD_FRAMES, WINDOW_SAMPLES
+from facestream.sequence import BadInput
+from numpy.typing import NDArray
+
+PEAK_LIMIT = 4.0
+"""Louder samples than this are no float PCM: 16-bit integers sent as floats, most often."""
+
+SILENCE_DBFS = -90.0
+"""Level given to digital silence, and the lowest that is ever told."""
+
+_FLOOR_SECONDS = 5.0
+_SPEECH_ABOVE_FLOOR_DB = 9.0
+_QUIETEST_SPEECH_DBFS = -52.0
+_SLOPE_DB = 3.0
+
+
+def level_dbfs(samples: NDArray[np.float32]) -> float:
+    """Root mean square level, dBFS, of samples (n,), not below SILENCE_DBFS."""
+    power = float(np.mean(np.square(samples, dtype=np.float64)))
+    return max(10.0 * np.log10(power), SILENCE_DBFS) if power > 0.0 else SILENCE_DBFS
+
+
+class AnalysisWindow:
+    """Ring of the last WINDOW_SAMPLES samples of one session; zeros before its start."""
+
+    def __init__(self) -> None:
+        self._window = np.zeros(WINDOW_SAMPLES, np.float32)
+        self._levels: deque[float] = deque(
+            [SILENCE_DBFS] * LOOKAHEAD_FRAMES, maxlen=int(_FLOOR_SECONDS * FRAME_RATE) + LOOKAHEAD_FRAMES
+        )
+        self._frame_index = -LOOKAHEAD_FRAMES
+
+    def push(self, audio: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32], int]:
+        """Takes the sound of one frame.
+
+        Args:
+            audio: (CHUNK_SAMPLES,) float PCM.
+
+        Returns:
+            The window (WINDOW_SAMPLES,), which ends with this sound; the level (2,) of the shown frame, in dBFS and as
+            certainty in [0, 1] that it is a voice; the index of the shown frame, LOOKAHEAD_FRAMES behind the sound.
+
+        Raises:
+            BadInput: the sound is no float PCM. The window is as it was.
+        """
+        if not np.isfinite(audio).all():
+            first = int(np.flatnonzero(~np.isfinite(audio))[0])
+            raise BadInput(f"AUDIO[{first}] is {audio[first]}, expected finite samples in [-1, 1]")
+        peak = float(np.abs(audio).max())
+        if peak > PEAK_LIMIT:
+            raise BadInput(f"AUDIO peaks at {peak:g}, expected samples in [-1, 1] (divide 16-bit integers by 32768)")
+
+        self._window = np.concatenate((self._window[CHUNK_SAMPLES:], audio))
+        self._levels.append(level_dbfs(audio))
+        shown = self._levels[-1 - LOOKAHEAD_FRAMES]
+        level = np.array([shown, self._voice_activity(shown)], np.float32)
+        frame_index = self._frame_index
+        self._frame_index += 1
+        return self._window, level, frame_index
+
+    def _voice_activity(self, level: float) -> float:
+        # The floor is the quietest tenth of the last seconds: steady noise raises it, pauses between words lower it.
+        floor = float(np.percentile(self._levels, 10))
+        threshold = max(min(floor, -30.0) + _SPEECH_ABOVE_FLOOR_DB, _QUIETEST_SPEECH_DBFS)
+        return float(1.0 / (1.0 + np.exp(-np.clip((level - threshold) / _SLOPE_DB, -30.0, 30.0))))

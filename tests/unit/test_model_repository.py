@@ -1,0 +1,108 @@
+"""The repository as it is committed: every config against Triton's schema, the contract and its ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+from facestream import contract
+from facestream.parameters import ARKIT, EMOTIONS, PARAMETERS
+from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
+
+from export.ensembles import REPOSITORY, read_config
+
+CONFIGS = {path.parent.name: read_config(path) for path in sorted(REPOSITORY.glob("*/config.pbtxt"))}
+NEURAL = {name: config for name, config in CONFIGS.items() if config.backend == "onnxruntime"}
+STATEFUL = {name: config for name, config in CONFIGS.items() if config.HasField("sequence_batching")}
+
+SHAPES = {
+    "AUDIO": [contract.CHUNK_SAMPLES],
+    "AUDIO_WINDOW": [contract.WINDOW_SAMPLES],
+    "EMBEDDING": [contract.EMBEDDING_STEPS, contract.EMBEDDING_SIZE],
+    "SPEECH_FACE": [len(ARKIT)],
+    "EMOTION": [len(EMOTIONS)],
+    "PARAMETERS": [len(PARAMETERS)],
+    "FRAME": [contract.FRAME_SIZE, contract.FRAME_SIZE, 3],
+    "FRAME_INDEX": [1],
+}
+
+
+def test_every_folder_is_a_model_and_every_stage_is_there() -> None:
+    """Triton refuses to become ready for one folder that is no model."""
+    assert {path.name for path in REPOSITORY.iterdir()} == set(CONFIGS)
+    assert all(config.name == name for name, config in CONFIGS.items())
+    assert set(NEURAL) == {"speech_encoder", "expression", "face_geometry", "renderer", "compositor"}
+    assert set(STATEFUL) == {"avatar_store", "audio_frontend", "motion", "stabilizer", "video_encoder"}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_shapes_are_the_contract(name: str) -> None:
+    for tensor in [*CONFIGS[name].input, *CONFIGS[name].output]:
+        if tensor.name in SHAPES:
+            assert list(tensor.dims) == SHAPES[tensor.name], tensor.name
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_sizes_are_fixed(name: str) -> None:
+    """Triton lets an empty tensor through where a dimension is left open."""
+    assert all(-1 not in tensor.dims for tensor in CONFIGS[name].input)
+    assert {tensor.name for tensor in CONFIGS[name].output if -1 in tensor.dims} <= {"ACCESS_UNIT"}
+
+
+@pytest.mark.parametrize("name", STATEFUL)
+def test_stateful_stages_forget_alike(name: str) -> None:
+    """Stages that differ here lose a session one after the other, and its frames with it."""
+    batching = STATEFUL[name].sequence_batching
+    assert batching.max_sequence_idle_microseconds == contract.SEQUENCE_IDLE_SECONDS * 1e6
+    assert contract.STATE_IDLE_SECONDS > contract.SEQUENCE_IDLE_SECONDS
+    assert batching.oldest.max_candidate_sequences == 1024
+    assert batching.oldest.preserve_ordering
+
+
+@pytest.mark.parametrize("name", NEURAL)
+def test_neural_stages_batch_in_order_and_run_on_any_device(name: str) -> None:
+    config = NEURAL[name]
+    assert config.max_batch_size == 8
+    assert config.dynamic_batching.preserve_ordering
+    assert config.dynamic_batching.max_queue_delay_microseconds == 0
+    assert all(group.kind == group.KIND_AUTO for group in config.instance_group)
+
+
+@pytest.mark.parametrize("name", NEURAL)
+def test_onnx_file_has_the_tensors_of_its_config(name: str) -> None:
+    graph = onnx.load(REPOSITORY / name / "1" / "model.onnx").graph
+    weights = {tensor.name for tensor in graph.initializer}
+    assert tensors_of_onnx([tensor for tensor in graph.input if tensor.name not in weights]) == tensors_of_config(
+        NEURAL[name].input
+    )
+    assert tensors_of_onnx(graph.output) == tensors_of_config(NEURAL[name].output)
+
+
+def test_weights_stay_small() -> None:
+    """A clone of the repository is the installation."""
+    assert sum(path.stat().st_size for path in REPOSITORY.rglob("*.onnx")) < 40e6
+
+
+def tensors_of_config(tensors: list[ModelConfig]) -> dict[str, tuple[str, list[int]]]:
+    names = {value: name.removeprefix("TYPE_") for name, value in DataType.items()}
+    return {tensor.name: (names[tensor.data_type], list(tensor.dims)) for tensor in tensors}
+
+
+def tensors_of_onnx(values: list[onnx.ValueInfoProto]) -> dict[str, tuple[str, list[int]]]:
+    triton = {"FLOAT": "FP32", "FLOAT16": "FP16", "DOUBLE": "FP64"}
+    found = {}
+    for value in values:
+        tensor = value.type.tensor_type
+        element = onnx.TensorProto.DataType.Name(tensor.elem_type)
+        batch, *dims = tensor.shape.dim
+        assert batch.dim_param == "batch", f"{value.name}: the leading dimension must be the open one, 'batch'"
+        found[value.name] = (triton.get(element, element), [dim.dim_value for dim in dims])
+    return found
+
+
+def test_version_folders_hold_what_their_backend_loads() -> None:
+    files = {"onnxruntime": "model.onnx", "python": "model.py"}
+    for name, config in CONFIGS.items():
+        folder: Path = REPOSITORY / name / "1"
+        assert (folder / files[config.backend]).is_file() if config.backend else folder.is_dir(), name

@@ -1,0 +1,95 @@
+"""Session state: what a stage keeps, for whom, and when it forgets."""
+
+from __future__ import annotations
+
+import pytest
+from facestream.sequence import BadInput, FrameOrder, SequenceTable, SessionLost, SessionRefused
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def table(limit: int = 2, clock: Clock | None = None) -> SequenceTable[list[str]]:
+    return SequenceTable(lambda key: [f"state of {key}"], limit=limit, idle_seconds=5.0, clock=clock or Clock())
+
+
+def test_state_stays_with_its_session() -> None:
+    """Otherwise one user's face appears in another's stream."""
+    sessions = table()
+    for key in (1, 2):
+        with sessions.request(key, start=True, end=False) as state:
+            state.append(f"said by {key}")
+    with sessions.request(1, start=False, end=False) as state:
+        assert state == ["state of 1", "said by 1"]
+
+
+def test_start_on_a_live_session_begins_anew() -> None:
+    """A client that reconnects must not inherit what its lost connection left."""
+    sessions = table()
+    for _ in range(2):
+        with sessions.request(1, start=True, end=False) as state:
+            assert state == ["state of 1"]
+            state.append("old")
+    assert len(sessions) == 1
+
+
+def test_refused_start_leaves_nothing_behind() -> None:
+    """A START with broken sound must not hold a place until it times out."""
+    sessions = table(limit=1)
+    with pytest.raises(BadInput), sessions.request(1, start=True, end=False):
+        raise BadInput("broken sound")
+    assert len(sessions) == 0
+    with sessions.request(2, start=True, end=False):
+        pass
+
+
+def test_one_session_too_many_is_refused_and_the_others_go_on() -> None:
+    sessions = table(limit=2)
+    for key in (1, 2):
+        with sessions.request(key, start=True, end=False):
+            pass
+    with pytest.raises(SessionRefused, match="2 sessions are live, the limit of this server is 2"):
+        sessions.request(3, start=True, end=False).__enter__()
+    with sessions.request(1, start=False, end=False) as state:
+        assert state == ["state of 1"]
+
+
+def test_end_frees_the_place_even_where_its_request_fails() -> None:
+    sessions = table(limit=1)
+    with sessions.request(1, start=True, end=False):
+        pass
+    with pytest.raises(BadInput), sessions.request(1, start=False, end=True):
+        raise BadInput("broken sound")
+    assert len(sessions) == 0
+
+
+def test_idle_session_is_forgotten_and_told_so() -> None:
+    """Triton tells a model of no lost client: without this the server's memory grows with every one of them."""
+    clock = Clock()
+    sessions = table(limit=1, clock=clock)
+    with sessions.request(1, start=True, end=False):
+        pass
+    clock.now = 6.0
+    with sessions.request(2, start=True, end=False):  # the limit of 1 does not count the forgotten one
+        pass
+    with pytest.raises(SessionLost, match="session 1 is not live here"):
+        sessions.request(1, start=False, end=False).__enter__()
+
+
+@pytest.mark.parametrize("correlation_id", [0, "alice"])
+def test_correlation_id_must_be_a_number(correlation_id: int | str) -> None:
+    """Triton lets a string id through to a model that asks for a number."""
+    with pytest.raises(BadInput, match="expected an unsigned 64-bit integer"):
+        table().request(correlation_id, start=True, end=False).__enter__()
+
+
+def test_frames_out_of_order_are_told() -> None:
+    order = FrameOrder(-2)
+    order.check(-2)
+    order.advance()
+    with pytest.raises(SessionLost, match="frame 3 arrived where frame -1 was due"):
+        order.check(3)

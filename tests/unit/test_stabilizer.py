@@ -1,0 +1,61 @@
+"""The stabiliser: flicker goes, movement stays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from facestream.sequence import SessionLost
+from mouth_stabilizer import MouthStabilizer
+
+SHAPE = (5, 48, 48)
+STILL = np.zeros((2, 48, 48), np.float32)
+
+
+def pattern(shift: float = 0.0) -> np.ndarray:
+    """A smooth texture, moved to the right by `shift` px."""
+    rows, columns = np.mgrid[0:48, 0:48].astype(np.float32)
+    wave = np.sin((columns - shift) / 4.0) * np.cos(rows / 5.0)
+    return np.stack([40 * wave, 30 * wave, 20 * wave, 0.5 + 0.1 * wave, 0.1 * wave]).astype(np.float32)
+
+
+def test_flicker_is_halved() -> None:
+    noise = np.random.default_rng(0).normal(0, 1, (60, *SHAPE)).astype(np.float32)
+    noise[:, 3:] *= 0.004
+    stabilizer = MouthStabilizer()
+    shown = np.array([stabilizer.step(pattern() + noise[i], STILL, i - 2) for i in range(60)])
+    before = np.diff(pattern()[None] + noise, axis=0)[5:].std(axis=(0, 2, 3))
+    after = np.diff(shown, axis=0)[5:].std(axis=(0, 2, 3))
+    assert (after < 0.5 * before).all()
+
+
+def test_known_motion_is_followed_without_blur_or_lag() -> None:
+    stabilizer = MouthStabilizer()
+    for i in range(12):
+        # content that moves right by 1 px a frame: each pixel shows a photo point that lies ever further left
+        shown = stabilizer.step(pattern(i), STILL - np.array([[[i]], [[0]]], np.float32), i - 2)
+    inner = (slice(None), slice(8, 40), slice(16, 40))
+    assert np.abs(shown - pattern(11))[inner].max() < 1.5
+
+
+def test_teeth_that_appear_are_shown_at_once() -> None:
+    """A blend over a real change would leave a ghost of the closed lips on the teeth."""
+    stabilizer = MouthStabilizer()
+    stabilizer.step(pattern(), STILL, -2)
+    opened = pattern()
+    opened[:4, 20:30, 10:38] = np.array([200, 190, 180, 1.0])[:, None, None]
+    shown = stabilizer.step(opened, STILL, -1)
+    assert np.array_equal(shown[:, 20:30, 10:38], opened[:, 20:30, 10:38])
+
+
+def test_resting_mouth_is_left_bit_for_bit() -> None:
+    stabilizer = MouthStabilizer()
+    for i in range(3):
+        assert np.array_equal(stabilizer.step(pattern(), STILL, i - 2), pattern())
+
+
+def test_frames_out_of_order_and_broken_textures_end_the_session() -> None:
+    stabilizer = MouthStabilizer()
+    with pytest.raises(SessionLost, match="frame 9"):
+        stabilizer.step(pattern(), STILL, 9)
+    with pytest.raises(SessionLost, match="not finite"):
+        stabilizer.step(pattern() * np.nan, STILL, -2)

@@ -1,0 +1,36 @@
+"""The encoder: every frame comes out at once and decodes to the picture that went in."""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+import pytest
+from facestream.sequence import SessionLost
+from h264_encoder import H264Encoder
+
+
+def picture(frame: int) -> np.ndarray:
+    rows, columns = np.mgrid[0:512, 0:512]
+    return np.stack([(columns + 3 * frame) % 256, rows // 2, np.full_like(rows, 90)], axis=-1).astype(np.uint8)
+
+
+def test_stream_decodes_from_frame_0_on() -> None:
+    """Clients drop the frames before 0: what follows must not refer to them."""
+    encoder = H264Encoder()
+    units = {i: encoder.encode(picture(i + 2), i) for i in range(-2, 20)}
+    assert [i for i, (_, keyframe) in units.items() if keyframe] == [-2, 0]
+    decoder = av.CodecContext.create("h264", "r")
+    shown = []
+    for i in range(20):
+        shown += decoder.decode(av.Packet(units[i][0].tobytes()))
+    shown += decoder.decode(None)
+    assert len(shown) == 20
+    for i in (0, 7, 19):
+        decoded = shown[i].to_ndarray(format="rgb24", src_colorspace="ITU709").astype(int)
+        smooth = np.abs(np.diff(picture(i + 2)[..., 0].astype(int), axis=1, append=0)) < 10
+        assert np.abs(decoded - picture(i + 2))[smooth].mean() < 4.0
+
+
+def test_frame_out_of_order_ends_the_session() -> None:
+    with pytest.raises(SessionLost, match="frame 4 arrived where frame -2 was due"):
+        H264Encoder().encode(picture(0), 4)
