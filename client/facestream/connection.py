@@ -1,0 +1,78 @@
+"""The gRPC connection under a session: its options, what its failures mean and when to try again.
+
+Every session has a channel of its own. Sessions that share a gRPC stream block each other: Triton answers a stream in
+the order of its requests, so a fast session waits for a slow one.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import grpc
+
+from facestream.errors import FacestreamError, ServerUnavailable, SessionLost, SessionRefused
+
+CHANNEL_OPTIONS: Final = (
+    ("grpc.use_local_subchannel_pool", 1),  # without it, channels to one address share a connection
+    ("grpc.max_receive_message_length", 16 << 20),
+    # A ping every 20 s finds a peer that vanished without closing. Triton's own limit on pings without data is one in
+    # 300 s; gRPC sends at most two without data between them, which the server still tolerates.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+)
+
+DRAIN_SECONDS: Final = 2.0
+"""How long a session that ends early waits for the answer to its END before it cancels the stream."""
+
+_FIRST_DELAY, _LONGEST_DELAY = 0.05, 1.0
+
+
+def describe(error: grpc.RpcError) -> str:
+    """Put the code and the words of a gRPC failure in one line."""
+    code = getattr(error, "code", lambda: None)()
+    details = getattr(error, "details", lambda: None)()
+    return f"{getattr(code, 'name', 'UNKNOWN')}: {details or error}"
+
+
+class Recovery:
+    """Decides after each loss whether and when to connect again.
+
+    A session that was never open is not tried again, for then the fault is the address or the server. One that was is
+    tried with growing pauses until no frame came for `limit_s` seconds.
+    """
+
+    def __init__(self, url: str, limit_s: float) -> None:
+        self._url = url
+        self._limit_s = limit_s
+        self._opened = False
+        self._lost_at: float | None = None
+        self._delay = _FIRST_DELAY
+
+    def answered(self, progress: bool) -> None:
+        """Note an answer; `progress` says that it brought a new frame."""
+        self._opened = True
+        if progress:
+            self._lost_at = None
+            self._delay = _FIRST_DELAY
+
+    def may_help(self, error: FacestreamError) -> bool:
+        """Whether connecting again may mend the error: of a session that was open, all but a wrong answer."""
+        return self._opened and isinstance(error, (ServerUnavailable, SessionRefused, SessionLost))
+
+    def next_attempt(self, reason: FacestreamError | grpc.RpcError, now: float) -> float:
+        """Seconds to wait before the next attempt.
+
+        Raises `ServerUnavailable` if the session was never open, `SessionLost` if it stays lost.
+        """
+        words = describe(reason) if isinstance(reason, grpc.RpcError) else str(reason)
+        if not self._opened:
+            raise ServerUnavailable(f"no answer from {self._url} ({words})")
+        if self._lost_at is None:
+            self._lost_at = now
+        delay = self._delay
+        if now + delay - self._lost_at > self._limit_s:
+            raise SessionLost(
+                f"the session at {self._url} was lost and did not come back in {self._limit_s} s ({words})"
+            )
+        self._delay = min(2 * delay, _LONGEST_DELAY)
+        return delay
