@@ -1,0 +1,11 @@
+"""Triton Inference Server on a machine without containers: fetch it, start it, stop it.
+
+>>> from facestream.server import TritonServer
+>>> with TritonServer(repository) as server:
+...     print(server.grpc_url)
+"""
+
+from facestream.server.launch import ServerError, TritonServer
+from facestream.server.wheel import FetchError
+
+__all__ = ["FetchError", "ServerError", "TritonServer"]

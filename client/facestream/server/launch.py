@@ -1,0 +1,361 @@
+"""A Triton server as a child process: started, watched, drained and stopped, with nothing left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+import numpy
+
+from facestream.server import drain, libpython, wheel
+
+SHARED_MEMORY = Path("/dev/shm")
+"""Where Triton's Python backend passes tensors between the server and its stubs."""
+
+NUMPY_REMEDY = (
+    "this server's Python backend works with numpy below 2 only (`pip install 'numpy<2'`); Python 3.13 has no such "
+    "numpy: serve with Python 3.10, 3.11 or 3.12, or in NVIDIA's container"
+)
+
+EXIT_SECONDS = 10
+"""The server may finish the inferences in flight for so long after a stop."""
+
+# The kernel ends the server when the launcher dies, even by SIGKILL: prctl(PR_SET_PDEATHSIG, SIGTERM), then exec.
+_DIE_WITH_PARENT = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execv(sys.argv[1], sys.argv[1:])"
+
+
+class ServerError(RuntimeError):
+    """The server did not start or did not stay up; the message holds what the server itself said."""
+
+
+class TritonServer:
+    """One Triton server on a model repository; a context manager that starts and stops it.
+
+    repository: folder with one folder per model.
+    models: load only these, and what ensembles among them need; None loads all, which is how it is deployed.
+    host: address to listen on. Ports left out are chosen among the free ones.
+    log_file: the server's own log; left out, it lives as long as the server.
+    environment: variables for the server and its Python stages, over those of this process.
+    """
+
+    def __init__(
+        self,
+        repository: Path | str,
+        *,
+        models: Sequence[str] | None = None,
+        host: str = "127.0.0.1",
+        grpc_port: int | None = None,
+        http_port: int | None = None,
+        metrics_port: int | None = None,
+        log_file: Path | str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.repository = Path(repository).resolve()
+        self.models = models
+        self.host = host
+        self.grpc_port, self.http_port, self.metrics_port = _ports(host, grpc_port, http_port, metrics_port)
+        self._log_file = Path(log_file).resolve() if log_file is not None else None
+        self._environment = dict(environment or {})
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder: Path | None = None
+        self._log: IO[bytes] | None = None
+
+    # --- addresses --------------------------------------------------------------------------------------------
+
+    @property
+    def _reached_at(self) -> str:
+        return "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
+
+    @property
+    def grpc_url(self) -> str:
+        """host:port, as gRPC clients take it."""
+        return f"{self._reached_at}:{self.grpc_port}"
+
+    @property
+    def http_url(self) -> str:
+        """host:port, as Triton's HTTP clients take it."""
+        return f"{self._reached_at}:{self.http_port}"
+
+    @property
+    def metrics_url(self) -> str:
+        """Address of the Prometheus metrics."""
+        return f"http://{self._reached_at}:{self.metrics_port}/metrics"
+
+    @property
+    def pid(self) -> int:
+        """Process id of the server; raises ServerError when it does not run."""
+        if self._process is None:
+            raise ServerError("the server is not running")
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """What the server has logged so far."""
+        file = self._log_path
+        return file.read_text(errors="replace") if file is not None and file.is_file() else ""
+
+    @property
+    def _log_path(self) -> Path | None:
+        if self._log_file is not None:
+            return self._log_file
+        return self._folder / "server.log" if self._folder is not None else None
+
+    # --- life -------------------------------------------------------------------------------------------------
+
+    def start(self, timeout: float = 120.0) -> None:
+        """Start the server and wait until every model is ready.
+
+        Raises ServerError when a model fails to load (with that model's own error), a port is taken, or the server is
+        not ready after `timeout` seconds; FetchError when the server cannot be downloaded.
+        """
+        if self._process is not None:
+            raise ServerError("the server is running already")
+        if not self.repository.is_dir():
+            raise ServerError(f"model repository {self.repository} is not a folder")
+        if int(numpy.__version__.split(".")[0]) > 1:
+            raise ServerError(f"numpy {numpy.__version__} is installed: {NUMPY_REMEDY}")
+        program = wheel.Server.fetched()
+        library = libpython.find()
+        if library is None:
+            raise ServerError(
+                f"{libpython.name()} not found, and Triton's Python backend needs it: {libpython.remedy()}"
+            )
+        self._check_ports()
+        remove_stale_shared_memory()
+        self._folder = Path(tempfile.mkdtemp(prefix="facestream-"))
+        backends = self._folder / "backends"
+        backends.mkdir()
+        (backends / "python").symlink_to(program.python_backend)
+        (backends / "onnxruntime").symlink_to(Path(__file__).parent / "onnxruntime_backend")
+        log = self._log_path
+        assert log is not None
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._log = log.open("wb")
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _DIE_WITH_PARENT, *self._command(program, backends)],
+            env=self._variables(program, library),
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # a Ctrl-C in the terminal is for the launcher, which drains first
+        )
+        try:
+            self._wait_ready(timeout)
+        except BaseException:
+            self.stop(drain_seconds=0.0)
+            raise
+
+    def ready(self) -> bool:
+        """Whether the server answers and all its models are loaded."""
+        if self._process is None or self._process.poll() is not None:
+            return False
+        try:
+            with urllib.request.urlopen(f"http://{self.http_url}/v2/health/ready", timeout=2.0) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def running(self) -> bool:
+        """Whether the process is alive."""
+        return self._process is not None and self._process.poll() is None
+
+    def wait(self, seconds: float | None = None) -> int | None:
+        """Exit status of the server once it ends, or None after `seconds` of waiting."""
+        if self._process is None:
+            raise ServerError("the server is not running")
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def drain(self, seconds: float) -> bool:
+        """Refuse new sessions and wait until the live ones have ended; False when some are left after `seconds`.
+
+        Live means that requests still arrive: a session that is silent for 2 s does not hold the server up.
+        """
+        if self._folder is None:
+            raise ServerError("the server is not running")
+        (self._folder / drain.FILE_NAME).touch()
+        deadline = time.monotonic() + seconds
+        before = self._requests()
+        while time.monotonic() < deadline and self.running():
+            time.sleep(min(drain.QUIET_SECONDS, max(0.0, deadline - time.monotonic())))
+            now = self._requests()
+            if now == before:
+                return True
+            before = now
+        return False
+
+    def stop(self, drain_seconds: float = 0.0) -> None:
+        """Stop the server, after letting its sessions end for up to `drain_seconds`; safe to call twice."""
+        process, folder = self._process, self._folder
+        if process is not None:
+            if drain_seconds > 0.0 and process.poll() is None:
+                self.drain(drain_seconds)
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(EXIT_SECONDS + 10.0)
+            # The whole group: stubs outlive a server that crashed or was killed.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            for region in SHARED_MEMORY.glob(f"{_prefix(os.getpid(), self.grpc_port)}*"):
+                region.unlink(missing_ok=True)
+        if self._log is not None:
+            self._log.close()
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        self._process = self._folder = self._log = None
+
+    def __enter__(self) -> TritonServer:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # --- parts ------------------------------------------------------------------------------------------------
+
+    def _command(self, program: wheel.Server, backends: Path) -> list[str]:
+        command = [
+            str(program.program),
+            f"--model-repository={self.repository}",
+            f"--backend-directory={backends}",
+            f"--http-address={self.host}",
+            f"--http-port={self.http_port}",
+            f"--grpc-address={self.host}",
+            f"--grpc-port={self.grpc_port}",
+            f"--metrics-address={self.host}",
+            f"--metrics-port={self.metrics_port}",
+            "--metrics-config=summary_latencies=true",
+            "--allow-gpu-metrics=false",
+            "--pinned-memory-pool-byte-size=0",
+            # Completing a configuration starts each Python stage one more time, only to ask it.
+            "--disable-auto-complete-config",
+            f"--exit-timeout-secs={EXIT_SECONDS}",
+            f"--backend-config=python,shm-region-prefix-name={_prefix(os.getpid(), self.grpc_port)}",
+            "--backend-config=python,stub-timeout-seconds=120",
+        ]
+        if self.models is None:
+            return [*command, "--model-control-mode=none"]
+        return [*command, "--model-control-mode=explicit", *(f"--load-model={name}" for name in self.models)]
+
+    def _variables(self, program: wheel.Server, library: Path) -> dict[str, str]:
+        python = Path(sys.executable)
+        # The stub runs on the first python3 of PATH: it must be this very environment.
+        if not (python.parent / "python3").exists():
+            raise ServerError(
+                f"{python.parent} has no python3 beside {python.name}, which Triton's Python backend needs"
+            )
+        variables = dict(os.environ)
+        # Each stage is one process on one or two cores: pools of threads under numpy only get in each other's way.
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            variables.setdefault(name, "1")
+        variables.update(self._environment)
+        variables["PATH"] = f"{python.parent}{os.pathsep}{variables.get('PATH', os.defpath)}"
+        libraries = [str(program.libraries), str(library.parent), variables.get("LD_LIBRARY_PATH", "")]
+        variables["LD_LIBRARY_PATH"] = os.pathsep.join(folder for folder in libraries if folder)
+        assert self._folder is not None
+        variables[drain.VARIABLE] = str(self._folder / drain.FILE_NAME)
+        return variables
+
+    def _check_ports(self) -> None:
+        for name in ("grpc", "http", "metrics"):
+            port = getattr(self, f"{name}_port")
+            if not port_is_free(self.host, port):
+                raise ServerError(f"{name} port {port} of {self.host} is taken: choose another with --{name}-port")
+
+    def _wait_ready(self, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while not self.ready():
+            if not self.running():
+                raise ServerError(f"the server did not start:\n{failures(self.log)}")
+            if time.monotonic() > deadline:
+                raise ServerError(f"the server is not ready after {timeout:g} s:\n{failures(self.log)}")
+            time.sleep(0.05)
+
+    def _requests(self) -> float:
+        """Inferences that the server has begun or refused since its start, over all models."""
+        with urllib.request.urlopen(self.metrics_url, timeout=5.0) as answer:
+            text = answer.read().decode()
+        counters = (
+            "nv_inference_request_success",
+            "nv_inference_request_failure",
+            "nv_inference_pending_request_count",
+        )
+        return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(counters))
+
+
+def failures(log: str) -> str:
+    """The part of a server's log that says why models did not load; its last lines where nothing does."""
+    found: list[str] = []
+    # glog: a severity letter and the time start an entry, which may go on for lines (a Python traceback).
+    entries = re.split(r"^(?=[IWEF]\d{4} \d\d:\d\d:\d\d)", log, flags=re.MULTILINE)
+    for entry in entries:
+        match = re.match(r"E\S+ \S+ \d+ [\w.]+:\d+\] (.*)", entry, flags=re.DOTALL)
+        if match is None:
+            continue
+        text = match[1].strip().strip('"').replace("\\n", "\n").strip()
+        if not re.search(r"unable to create stream|CudaDriverHelper|Failed to set CUDA|CUDA memory pool", text):
+            found.append(text)
+    # The same failure is told by each layer that it passes through: the longest telling holds the others.
+    kept = [text for i, text in enumerate(found) if not any(text in other for other in found[:i] + found[i + 1 :])]
+    return "\n".join(dict.fromkeys(kept)) if kept else "\n".join(log.splitlines()[-20:])
+
+
+def port_is_free(host: str, port: int) -> bool:
+    """Whether a server can listen on this port of this address."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def remove_stale_shared_memory() -> int:
+    """Delete the shared memory that launchers no longer alive left behind; returns how many regions."""
+    removed = 0
+    for region in SHARED_MEMORY.glob("facestream_*"):
+        match = re.match(r"facestream_(\d+)_", region.name)
+        if match and not Path(f"/proc/{match[1]}").exists():
+            region.unlink(missing_ok=True)
+            removed += 1
+    return removed
+
+
+def _prefix(pid: int, port: int) -> str:
+    """Names of the shared memory of one server begin so: its launcher's process and its port."""
+    return f"facestream_{pid}_{port}_"
+
+
+def _ports(host: str, *wanted: int | None) -> tuple[int, ...]:
+    """The wanted ports, with free ones in place of None."""
+    with contextlib.ExitStack() as stack:  # held open together, so that no two are the same
+        ports: list[int] = []
+        for port in wanted:
+            if port is None:
+                probe = stack.enter_context(socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET))
+                probe.bind((host, 0))
+                port = int(probe.getsockname()[1])
+            ports.append(port)
+    return tuple(ports)
