@@ -32,6 +32,10 @@ EMBEDDING_STEPS = 40
 
 EMBEDDING_SIZE = 192
 
+AVATAR_NAME_BYTES = 64
+"""Size of the AVATAR tensor: a name in UTF-8, filled up with zeros. A string tensor would have no bound, and Triton's
+Python backend of the wheel cannot read one under NumPy 2."""
+
 # --- sessions ---------------------------------------------------------------------------------------------------
 SEQUENCE_IDLE_SECONDS = 10.0
 """Triton ends a sequence that is silent for so long (`max_sequence_idle_microseconds` of every stateful stage)."""

@@ -8,7 +8,6 @@ The wire format is KServe's v2 inference protocol over gRPC as Triton extends it
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
@@ -17,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 
+from facestream.avatar_name import encode_avatar_name
 from facestream.contract import (
+    AVATAR_NAME_BYTES,
     BAD_INPUT,
     CHUNK_SAMPLES,
     FRAME_RATE,
@@ -151,14 +152,17 @@ def build_request(
     if not 0 < correlation_id < 2**64:
         raise BadInput(f"correlation id is {correlation_id}; expected 1 .. 2**64 - 1")
     ensemble = ENSEMBLES[output]
+    try:
+        name = encode_avatar_name(avatar) if "AVATAR" in ensemble.inputs else np.zeros(0, np.uint8)
+    except ValueError as error:
+        raise BadInput(str(error)) from error
     request = service_pb2.ModelInferRequest(model_name=ensemble.model, id=request_id)
     request.parameters["sequence_id"].uint64_param = correlation_id
     request.parameters["sequence_start"].bool_param = start
     request.parameters["sequence_end"].bool_param = end
-    name = avatar.encode()
     tensors: dict[str, tuple[str, int, bytes]] = {
         "AUDIO": ("FP32", CHUNK_SAMPLES, chunk.astype("<f4", copy=False).tobytes()),
-        "AVATAR": ("BYTES", 1, struct.pack("<I", len(name)) + name),
+        "AVATAR": ("UINT8", AVATAR_NAME_BYTES, name.tobytes()),
         "EMOTION": ("FP32", len(EMOTIONS), emotion.astype("<f4", copy=False).tobytes()),
     }
     for tensor in ensemble.inputs:

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from facestream.contract import MAX_SESSIONS, MAX_SESSIONS_VARIABLE, SESSION_LOST, STATE_IDLE_SECONDS
 from facestream.sequence import BadInput, SequenceError, SequenceTable, State
-from facestream.triton_tensor import from_triton, text_from_triton, to_triton
+from facestream.triton_tensor import from_triton, to_triton
 
 _START, _END = 1, 2  # TRITONSERVER_REQUEST_FLAG_SEQUENCE_START, _END: bits, both set on a session of one request
 
-Tensors = Mapping[str, Any]
-"""Input tensors by name, without the leading batch dimension of 1: arrays (read-only views), or str for a string."""
+Tensors = Mapping[str, NDArray[Any]]
+"""Input tensors by name, without the leading batch dimension of 1: read-only views."""
 
 
 def session_limit() -> int:
@@ -38,7 +38,6 @@ class SequenceStage(abc.ABC, Generic[State]):
         """Triton's call when the model is loaded."""
         config = json.loads(args["model_config"])
         self._name = config["name"]
-        self._strings = {tensor["name"] for tensor in config["input"] if tensor["data_type"] == "TYPE_STRING"}
         self._inputs = [tensor["name"] for tensor in config["input"]]
         self._sessions = SequenceTable(self.create, limit=session_limit())
         self.load(args["model_repository"])
@@ -86,16 +85,10 @@ class SequenceStage(abc.ABC, Generic[State]):
     def _read(self, request: Any) -> Tensors:
         import triton_python_backend_utils as pb_utils
 
-        inputs: dict[str, Any] = {}
+        inputs: dict[str, NDArray[Any]] = {}
         for name in self._inputs:
             tensor = pb_utils.get_input_tensor_by_name(request, name)
             if tensor is None:  # an optional input that was not sent
-                continue
-            if name in self._strings:
-                try:
-                    inputs[name] = text_from_triton(tensor)
-                except ValueError as error:
-                    raise BadInput(str(error)) from error
                 continue
             array = from_triton(tensor)
             if array.shape[0] != 1:

@@ -24,21 +24,6 @@ def from_triton(tensor: Any) -> NDArray[Any]:
     return np.from_dlpack(tensor)
 
 
-def text_from_triton(tensor: Any) -> str:
-    """The single string of a TYPE_STRING tensor of one element.
-
-    Raises:
-        ValueError: there is not exactly one element, or it is not UTF-8.
-    """
-    items = tensor.as_numpy().reshape(-1)  # strings are unpacked in Python, not by the compiled conversion
-    if items.size != 1:
-        raise ValueError(f"{tensor.name()}: {items.size} strings, expected 1")
-    try:
-        return bytes(items[0]).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{tensor.name()}: {bytes(items[0])[:40]!r} is not UTF-8") from error
-
-
 def to_triton(name: str, array: NDArray[Any]) -> Any:
     """An output tensor that shares the array's memory; the array must not change until the response is sent."""
     import triton_python_backend_utils as pb_utils  # exists inside of Triton's Python stub only

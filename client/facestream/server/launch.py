@@ -19,20 +19,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-import numpy
 
 from facestream.server import drain, libpython, wheel
 
 SHARED_MEMORY = Path("/dev/shm")
 """Where Triton's Python backend passes tensors between the server and its stubs."""
 
-NUMPY_REMEDY = (
-    "this server's Python backend works with numpy below 2 only (`pip install 'numpy<2'`); Python 3.13 has no such "
-    "numpy: serve with Python 3.10, 3.11 or 3.12, or in NVIDIA's container"
-)
-
 EXIT_SECONDS = 10
 """The server may finish the inferences in flight for so long after a stop."""
+
+# Said on every machine without a GPU, or said again with the model's name in front.
+_HARMLESS = re.compile(r"unable to create stream|CudaDriverHelper|CUDA memory pool|ERROR: Failed to create instance")
 
 # The kernel ends the server when the launcher dies, even by SIGKILL: prctl(PR_SET_PDEATHSIG, SIGTERM), then exec.
 _DIE_WITH_PARENT = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execv(sys.argv[1], sys.argv[1:])"
@@ -73,6 +70,7 @@ class TritonServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
         self._log: IO[bytes] | None = None
+        self._stages: dict[int, str] = {}
 
     # --- addresses --------------------------------------------------------------------------------------------
 
@@ -126,8 +124,6 @@ class TritonServer:
             raise ServerError("the server is running already")
         if not self.repository.is_dir():
             raise ServerError(f"model repository {self.repository} is not a folder")
-        if int(numpy.__version__.split(".")[0]) > 1:
-            raise ServerError(f"numpy {numpy.__version__} is installed: {NUMPY_REMEDY}")
         program = wheel.Server.fetched()
         library = libpython.find()
         if library is None:
@@ -156,8 +152,9 @@ class TritonServer:
         try:
             self._wait_ready(timeout)
         except BaseException:
-            self.stop(drain_seconds=0.0)
+            self.stop()
             raise
+        self._stages = _stubs(self._process.pid)
 
     def ready(self) -> bool:
         """Whether the server answers and all its models are loaded."""
@@ -181,6 +178,14 @@ class TritonServer:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             return None
+
+    def crashed(self) -> list[str]:
+        """Names of the Python stages, instance number included, whose process has ended while the server runs.
+
+        Triton does not start them again, and its health endpoint goes on to say ready.
+        """
+        alive = _stubs(self._process.pid) if self._process is not None else {}
+        return sorted(name for pid, name in self._stages.items() if pid not in alive)
 
     def drain(self, seconds: float) -> bool:
         """Refuse new sessions and wait until the live ones have ended; False when some are left after `seconds`.
@@ -307,17 +312,13 @@ def failures(log: str) -> str:
     """The part of a server's log that says why models did not load; its last lines where nothing does."""
     found: list[str] = []
     # glog: a severity letter and the time start an entry, which may go on for lines (a Python traceback).
-    entries = re.split(r"^(?=[IWEF]\d{4} \d\d:\d\d:\d\d)", log, flags=re.MULTILINE)
-    for entry in entries:
-        match = re.match(r"E\S+ \S+ \d+ [\w.]+:\d+\] (.*)", entry, flags=re.DOTALL)
-        if match is None:
+    for entry in re.split(r"^(?=[IWEF]\d{4} \d\d:\d\d:\d\d|\[libprotobuf )", log, flags=re.MULTILINE):
+        match = re.match(r"(?:E\S+ \S+ \d+ [\w.]+:\d+|\[libprotobuf ERROR [^\]]*)\] (.*)", entry, flags=re.DOTALL)
+        if match is None or _HARMLESS.search(match[1]):
             continue
-        text = match[1].strip().strip('"').replace("\\n", "\n").strip()
-        if not re.search(r"unable to create stream|CudaDriverHelper|Failed to set CUDA|CUDA memory pool", text):
-            found.append(text)
-    # The same failure is told by each layer that it passes through: the longest telling holds the others.
-    kept = [text for i, text in enumerate(found) if not any(text in other for other in found[:i] + found[i + 1 :])]
-    return "\n".join(dict.fromkeys(kept)) if kept else "\n".join(log.splitlines()[-20:])
+        text = match[1].strip().strip('"').replace("\\n", "\n").replace('\\"', '"')
+        found.append(re.sub(r"\n\s*\n+", "\n", text).strip())
+    return "\n".join(dict.fromkeys(found)) if found else "\n".join(log.splitlines()[-20:])
 
 
 def port_is_free(host: str, port: int) -> bool:
@@ -341,6 +342,21 @@ def remove_stale_shared_memory() -> int:
             region.unlink(missing_ok=True)
             removed += 1
     return removed
+
+
+def _stubs(group: int) -> dict[int, str]:
+    """Process id -> 'stage_instance' of the living stubs of a server, which share its process group."""
+    found: dict[int, str] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            # After the command name in brackets: state, parent, process group.
+            state, _, process_group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
+            words = (folder / "cmdline").read_bytes().decode().split("\0")
+        except (OSError, ValueError):
+            continue  # it ended while we looked
+        if int(process_group) == group and state != "Z" and words[0].endswith("triton_python_backend_stub"):
+            found[int(folder.name)] = words[8]
+    return found
 
 
 def _prefix(pid: int, port: int) -> str:

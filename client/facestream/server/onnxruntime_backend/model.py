@@ -20,6 +20,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from facestream.server.onnxruntime_backend import network
+from facestream.triton_tensor import from_triton, to_triton
 
 
 class TritonPythonModel:
@@ -44,7 +45,7 @@ class TritonPythonModel:
 
     def _answer(self, request: Any) -> Any:
         try:
-            feeds = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
+            feeds = {tensor.name(): from_triton(tensor) for tensor in request.inputs()}
             missing = [name for name in self.network.inputs if name not in feeds]
             if missing:
                 raise network.NetworkError(f"input {', '.join(missing)} is missing")
@@ -55,9 +56,7 @@ class TritonPythonModel:
                 results = self.network.run(feeds, wanted)
         except Exception as error:  # one bad request must not take the others of its batch along
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))
-        return pb_utils.InferenceResponse(
-            [pb_utils.Tensor(name, np.ascontiguousarray(array)) for name, array in zip(wanted, results, strict=True)]
-        )
+        return pb_utils.InferenceResponse([to_triton(name, array) for name, array in zip(wanted, results, strict=True)])
 
     def _warm_up(self) -> None:
         """Run once on zeros: memory is allocated and kernels are chosen before the first user waits for them."""
