@@ -1,0 +1,114 @@
+"""Augmentation of mel power: what lies between a synthesiser's studio and a person at a microphone.
+
+Everything happens on mel power, where it costs a thousandth of what it would on sound. Noise and reverberation matter
+most: without them a network trained on synthetic voices hardly closes the lips for real ones.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+MEL_RATE: Final = 120
+"""Mel steps per second."""
+
+
+class Augmenter:
+    """Random changes of a batch, from one seeded generator."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self.generator = generator
+
+    def _uniform(self, low: float, high: float, *shape: int) -> Tensor:
+        return torch.rand(*shape, generator=self.generator) * (high - low) + low
+
+    def _chance(self, probability: float, *shape: int) -> Tensor:
+        return (torch.rand(*shape, generator=self.generator) < probability).float()
+
+    def _curve(self, batch: int, length: int, knots: int, spread: float) -> Tensor:
+        """Smooth random curves [batch, length] of standard deviation `spread`."""
+        drawn = torch.randn(batch, 1, knots, generator=self.generator) * spread
+        return functional.interpolate(drawn, length, mode="linear", align_corners=True)[:, 0]
+
+    def __call__(self, power: Tensor) -> Tensor:
+        """Return a changed copy of mel `power` [batch, 64, steps]."""
+        power = self._vocal_tract(power)
+        power = self._equalise(power)
+        power = power * self._decibels(self._curve(len(power), power.shape[2], 8, 2.5))[:, None]  # dynamics
+        power = self._reverberate(power)
+        power = self._add_noise(power)
+        return power * self._decibels(self._uniform(-22, 14, len(power), 1, 1))
+
+    @staticmethod
+    def _decibels(value: Tensor) -> Tensor:
+        return torch.exp(value * (math.log(10) / 10))
+
+    def _vocal_tract(self, power: Tensor) -> Tensor:
+        """Stretch the spectrum by 0.82 .. 1.22: a longer or shorter vocal tract (Jaitly & Hinton 2013, VTLP)."""
+        batch, mels, steps = power.shape
+        place = (torch.arange(mels)[None] * self._uniform(0.82, 1.22, batch, 1)).clamp(0, mels - 1.001)
+        lower = place.long()
+        part = (place - lower)[:, :, None]
+        index = lower[:, :, None].expand(batch, mels, steps)
+        return power.gather(1, index) * (1 - part) + power.gather(1, index + 1) * part
+
+    def _equalise(self, power: Tensor) -> Tensor:
+        """Colour by a smooth curve and a tilt; three in ten are band-limited as well."""
+        batch, mels, _ = power.shape
+        place = torch.arange(mels)[None]
+        gain = self._curve(batch, mels, 6, 4.0) + torch.linspace(-1, 1, mels)[None] * self._uniform(-8, 8, batch, 1)
+        high_pass = torch.sigmoid((place - self._uniform(-8, 8, batch, 1)) / 1.5) + 1e-3
+        low_pass = torch.sigmoid((self._uniform(38, 90, batch, 1) - place) / 1.5) + 1e-4
+        limited = self._chance(0.3, batch, 1)
+        band = limited * high_pass * low_pass + (1 - limited)
+        return power * (self._decibels(gain) * band)[:, :, None]
+
+    def _reverberate(self, power: Tensor) -> Tensor:
+        """Add an exponential tail of power to three in ten: reverberation times of 0.12 .. 0.7 s."""
+        batch, _, steps = power.shape
+        chosen = self._chance(0.3, batch).bool()
+        count = int(chosen.sum())
+        if not count:
+            return power
+        length = 48
+        time = torch.arange(1, length + 1)[None] / MEL_RATE
+        tail = 10 ** (-6 * time / self._uniform(0.12, 0.7, count, 1))
+        tail = tail / tail.sum(1, keepdim=True) * self._decibels(-self._uniform(0, 14, count, 1))
+        response = torch.cat([torch.ones(count, 1), tail], 1)
+        size = steps + length
+        dry = torch.fft.rfft(power[chosen], size)
+        wet = torch.fft.irfft(dry * torch.fft.rfft(response, size)[:, None], size)[:, :, :steps]
+        power = power.clone()
+        power[chosen] = wet.clamp(min=0)
+        return power
+
+    def _add_noise(self, power: Tensor) -> Tensor:
+        """Add coloured noise (45 in 100, 5 .. 40 dB below the speech) and another voice (12 in 100)."""
+        batch, mels, steps = power.shape
+        level = power.mean((1, 2), keepdim=True)
+        grain = -torch.log(torch.rand(batch, mels, steps, generator=self.generator) + 1e-6)
+        grain = (grain + 1.5) / 2.5
+        flutter = self._decibels(self._curve(batch, steps, 20, 2.0))[:, None]
+        noise = self._colour(batch, mels)[:, :, None] * flutter * grain
+        amount = self._decibels(-self._uniform(5, 40, batch, 1, 1)) * self._chance(0.45, batch, 1, 1)
+        voice = power.roll(1, 0)
+        voice = voice * (level / voice.mean((1, 2), keepdim=True).clamp(min=1e-12))
+        babble = self._decibels(-self._uniform(5, 25, batch, 1, 1)) * self._chance(0.12, batch, 1, 1)
+        return power + level * amount * noise + babble * voice
+
+    def _colour(self, batch: int, mels: int) -> Tensor:
+        """Noise spectra [batch, mels] of mean 1, most of them falling towards the treble."""
+        slope = torch.linspace(0, 1, mels)[None] * self._uniform(-4, 20, batch, 1)
+        spectrum = self._decibels(self._curve(batch, mels, 8, 5.0) - slope)
+        return spectrum / spectrum.mean(1, keepdim=True)
+
+    def room(self, batch: int, mels: int, steps: int) -> Tensor:
+        """Mel power [batch, mels, steps] of rooms where nobody speaks, -95 .. -45 dBFS."""
+        grain = -torch.log(torch.rand(batch, mels, steps, generator=self.generator) + 1e-6)
+        flutter = self._decibels(self._curve(batch, steps, 12, 2.5))[:, None]
+        level = self._decibels(self._uniform(-95, -45, batch, 1, 1))
+        return level * self._colour(batch, mels)[:, :, None] * flutter * grain
