@@ -160,7 +160,7 @@ def _read(request: Any, connection: int) -> Seen:
         start=parameters["sequence_start"].bool_param,
         end=parameters["sequence_end"].bool_param,
         sound=np.frombuffer(raw["AUDIO"], "<f4"),
-        avatar=raw["AVATAR"][4:].decode() if "AVATAR" in raw else None,
+        avatar=raw["AVATAR"].rstrip(b"\0").decode() if "AVATAR" in raw else None,
         emotion=np.frombuffer(raw["EMOTION"], "<f4"),
         connection=connection,
     )
