@@ -133,17 +133,19 @@ def _connect(
 def render(ensemble: Ensemble, config: ModelConfig) -> str:
     """The text of the ensemble's config.pbtxt."""
     head = f"# {ensemble.summary}\n# Generated from the stages' configurations by `python -m export.ensembles`.\n"
-    return head + text_format.MessageToString(config)
+    body: str = text_format.MessageToString(config)
+    return head + body
 
 
 def main() -> None:
     """Writes the ensembles of the repository."""
     stages = read_stages(REPOSITORY)
     for ensemble in ENSEMBLES:
+        config = wire(ensemble, stages)
         folder = REPOSITORY / ensemble.name
         (folder / "1").mkdir(parents=True, exist_ok=True)
         (folder / "1" / ".gitkeep").touch()  # Triton wants a version folder, git keeps no empty one
-        (folder / "config.pbtxt").write_text(render(ensemble, wire(ensemble, stages)))
+        (folder / "config.pbtxt").write_text(render(ensemble, config))
         print(
             f"{ensemble.name}: {', '.join(step.model_name for step in wire(ensemble, stages).ensemble_scheduling.step)}"
         )

@@ -83,7 +83,7 @@ def test_every_parameter_stays_within_its_range() -> None:
 
 
 def test_same_session_moves_alike_and_another_does_not() -> None:
-    """Bit-equal replays are how a leak between sessions is found; equal blinks of two avatars side by side look wrong."""
+    """Bit-equal replays are how a leak between sessions is found; two avatars that blink together look wrong."""
     assert np.array_equal(run(20, seed=11), run(20, seed=11))
     assert not np.array_equal(run(20, seed=11), run(20, seed=12))
 

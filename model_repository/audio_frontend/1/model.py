@@ -23,7 +23,7 @@ class TritonPythonModel(SequenceStage[AnalysisWindow]):
         # All that the client sends is checked here, before any stage has moved: a refusal must change nothing.
         if "EMOTION" in inputs:
             try:
-                check_emotion(inputs["EMOTION"])
+                check_emotion(inputs["EMOTION"].tolist())
             except ValueError as error:
                 raise BadInput(str(error)) from error
         window, level, frame_index = state.push(inputs["AUDIO"])
