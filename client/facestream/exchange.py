@@ -69,7 +69,7 @@ class Exchange:
             raise BadInput(f"max_in_flight is {max_in_flight}; expected 1 or more")
         self.output = output
         self.max_in_flight = max_in_flight
-        self.correlation_id = secrets.randbelow(2**64 - 1) + 1
+        self.correlation_id = secrets.randbelow(2**63 - 1) + 1
         self.finished = False
         """The answer to END has come: nothing is missing."""
         self._avatar = avatar

@@ -142,22 +142,22 @@ def build_request(
     Args:
         output: Decides the ensemble and with it the tensors.
         request_id: Comes back with the response.
-        correlation_id: Names the session, uint64, not 0.
+        correlation_id: Names the session, not 0. Triton holds 64 bits without a sign, but its gRPC takes them signed.
         chunk: float32 [800], 24 kHz mono.
         avatar: Name of the avatar; not sent for output "parameters", which has no face.
         emotion: float32 [8].
         start: First request of the sequence.
         end: Last request of the sequence.
     """
-    if not 0 < correlation_id < 2**64:
-        raise BadInput(f"correlation id is {correlation_id}; expected 1 .. 2**64 - 1")
+    if not 0 < correlation_id < 2**63:
+        raise BadInput(f"correlation id is {correlation_id}; expected 1 .. 2**63 - 1")
     ensemble = ENSEMBLES[output]
     try:
         name = encode_avatar_name(avatar) if "AVATAR" in ensemble.inputs else np.zeros(0, np.uint8)
     except ValueError as error:
         raise BadInput(str(error)) from error
     request = service_pb2.ModelInferRequest(model_name=ensemble.model, id=request_id)
-    request.parameters["sequence_id"].uint64_param = correlation_id
+    request.parameters["sequence_id"].int64_param = correlation_id
     request.parameters["sequence_start"].bool_param = start
     request.parameters["sequence_end"].bool_param = end
     tensors: dict[str, tuple[str, int, bytes]] = {

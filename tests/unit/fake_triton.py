@@ -156,7 +156,7 @@ def _read(request: Any, connection: int) -> Seen:
     raw = dict(zip([tensor.name for tensor in request.inputs], request.raw_input_contents, strict=True))
     parameters = request.parameters
     return Seen(
-        correlation_id=parameters["sequence_id"].uint64_param,
+        correlation_id=parameters["sequence_id"].int64_param,
         start=parameters["sequence_start"].bool_param,
         end=parameters["sequence_end"].bool_param,
         sound=np.frombuffer(raw["AUDIO"], "<f4"),
