@@ -19,6 +19,7 @@ _FLOOR_SECONDS = 5.0
 _SPEECH_ABOVE_FLOOR_DB = 9.0
 _QUIETEST_SPEECH_DBFS = -52.0
 _SLOPE_DB = 3.0
+_HOLD_FRAMES = 7  # a quarter of a second: stops and short pauses between words are still speech
 
 
 def level_dbfs(samples: NDArray[np.float32]) -> float:
@@ -60,7 +61,8 @@ class AnalysisWindow:
         self._window = np.concatenate((self._window[CHUNK_SAMPLES:], audio))
         self._levels.append(level_dbfs(audio))
         shown = self._levels[-1 - LOOKAHEAD_FRAMES]
-        level = np.array([shown, self._voice_activity(shown)], np.float32)
+        held = max(list(self._levels)[: -LOOKAHEAD_FRAMES or None][-1 - _HOLD_FRAMES :])
+        level = np.array([shown, self._voice_activity(held)], np.float32)
         frame_index = self._frame_index
         self._frame_index += 1
         return self._window, level, frame_index
