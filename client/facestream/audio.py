@@ -45,6 +45,8 @@ def read_sound(path: str | Path) -> SoundFile:
 
     Raises `BadInput` where the file is missing, unreadable, empty or holds NaN; warns where it is clipped.
     """
+    if not Path(path).is_file():
+        raise BadInput(f"{path} is not a file")
     try:
         original, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:

@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from tritonclient.grpc import service_pb2
 
+from facestream.avatar_name import encode_avatar_name
 from facestream.contract import CHUNK_SAMPLES, LOOKAHEAD_FRAMES, WINDOW_SAMPLES
 from facestream.errors import BadInput, OutOfOrder, ServerUnavailable, SessionLost, SessionRefused
 from facestream.protocol import (
@@ -63,8 +64,11 @@ class Exchange:
     def __init__(self, avatar: str, output: Output, max_in_flight: int) -> None:
         if output not in ENSEMBLES:
             raise BadInput(f"output is '{output}'; expected one of {', '.join(ENSEMBLES)}")
-        if not avatar and "AVATAR" in ENSEMBLES[output].inputs:
-            raise BadInput("avatar is empty; expected the name of one of the server's avatars")
+        if "AVATAR" in ENSEMBLES[output].inputs:
+            try:
+                encode_avatar_name(avatar)
+            except ValueError as error:
+                raise BadInput(str(error)) from error
         if max_in_flight < 1:
             raise BadInput(f"max_in_flight is {max_in_flight}; expected 1 or more")
         self.output = output

@@ -152,10 +152,7 @@ def build_request(
     if not 0 < correlation_id < 2**63:
         raise BadInput(f"correlation id is {correlation_id}; expected 1 .. 2**63 - 1")
     ensemble = ENSEMBLES[output]
-    try:
-        name = encode_avatar_name(avatar) if "AVATAR" in ensemble.inputs else np.zeros(0, np.uint8)
-    except ValueError as error:
-        raise BadInput(str(error)) from error
+    name = encode_avatar_name(avatar) if "AVATAR" in ensemble.inputs else np.zeros(0, np.uint8)
     request = service_pb2.ModelInferRequest(model_name=ensemble.model, id=request_id)
     request.parameters["sequence_id"].int64_param = correlation_id
     request.parameters["sequence_start"].bool_param = start

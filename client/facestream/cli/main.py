@@ -1,0 +1,67 @@
+"""The command `facestream` and its subcommands."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import facestream
+from facestream.errors import FacestreamError
+
+
+class _Command(NamedTuple):
+    module: str
+    help: str
+    extra: str
+    """The optional dependencies of the package that it needs beyond the light client."""
+
+
+_COMMANDS: Final = {
+    "render": _Command("facestream.cli.render", "make an MP4 of a sound file with an avatar", ""),
+    "serve": _Command("facestream.cli.serve", "run the server on this machine, without a container", "server"),
+    "avatar": _Command("facestream.cli.avatar", "make an avatar from a photo, or look into one", "server"),
+    "doctor": _Command("facestream.cli.doctor", "check this machine and say what mends it", "server"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit status: 0, 1 for what went wrong at work, 2 for a wrong command line."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    wanted = next((word for word in words if not word.startswith("-")), None)
+    parser = argparse.ArgumentParser(prog="facestream", description=facestream.__doc__)
+    parser.add_argument("--version", action="version", version=f"facestream {facestream.__version__}")
+    subparsers = parser.add_subparsers(metavar="command", required=True)
+    for name, command in _COMMANDS.items():
+        if name != wanted:  # not imported: the light install lacks what some of them need
+            subparsers.add_parser(name, help=command.help)
+            continue
+        try:
+            module = importlib.import_module(command.module)
+        except ModuleNotFoundError as error:
+            print(_lacks(name, error), file=sys.stderr)
+            return 1
+        module.add_parser(subparsers)
+    options = parser.parse_args(words)
+    try:
+        return int(options.func(options))
+    except FacestreamError as error:
+        print(f"facestream {wanted}: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:  # imported only as the command ran
+        print(_lacks(str(wanted), error), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _lacks(name: str, error: ModuleNotFoundError) -> str:
+    extra = _COMMANDS[name].extra
+    package = f"facestream[{extra}]" if extra else "facestream"
+    return f"facestream {name} needs the package '{error.name}'. Install it with: pip install '{package}'"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""The command line: what users type, and what they are told when it is wrong."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from facestream.cli.main import main
+from facestream.parameters import PARAMETERS
+from facestream.video import decode
+from fake_triton import FakeTriton
+
+
+@pytest.fixture
+def server() -> Iterator[FakeTriton]:
+    fake = FakeTriton()
+    yield fake
+    fake.stop()
+
+
+@pytest.fixture
+def speech(tmp_path: Path) -> Path:
+    path = tmp_path / "speech.wav"
+    soundfile.write(path, 0.1 * np.sin(np.arange(16_000) / 5), 16_000)
+    return path
+
+
+def test_film(server: FakeTriton, speech: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One command from a sound file to a film with sound, and the figures of the run."""
+    film = tmp_path / "film.mp4"
+    words = ["render", str(speech), "--avatar", "ada", "-o", str(film), "--url", server.url, "--pictures"]
+    assert main([*words, "--emotion", "happy=0.5"]) == 0
+    assert len(decode(film).pictures) == 30
+    assert abs(len(decode(film).sound) / 16_000 - 1.0) <= 1024 / 16_000
+    assert "30 (1.00 s of video)" in capsys.readouterr().out
+    assert {seen.emotion[1] for seen in server.seen} == {0.5}
+
+
+def test_table_of_parameters(server: FakeTriton, speech: Path, tmp_path: Path) -> None:
+    """Users with their own 3-D face take the parameters, by name."""
+    path = tmp_path / "face.csv"
+    assert main(["render", str(speech), "-o", str(path), "--url", server.url, "--quiet"]) == 0
+    rows = list(csv.reader(path.open()))
+    assert rows[0] == ["frame", "time_s", *(parameter.name for parameter in PARAMETERS)]
+    assert len(rows) == 31
+    assert all(len(row) == 75 for row in rows)
+
+
+def test_no_server_says_how_to_start_one(speech: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The most frequent first error of all."""
+    assert main(["render", str(speech), "--avatar", "ada", "--url", "127.0.0.1:9"]) == 1
+    message = capsys.readouterr().err
+    assert "127.0.0.1:9" in message
+    assert "facestream serve" in message
+
+
+def test_refusal_is_one_line(
+    server: FakeTriton, speech: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Users get the server's words, not a traceback."""
+    server.refuse_start = ["bad input: avatar 'eva' is not here, expected one of ada"]
+    words = ["render", str(speech), "--avatar", "eva", "-o", str(tmp_path / "film.mp4"), "--url", server.url]
+    assert main([*words, "--pictures"]) == 1
+    assert capsys.readouterr().err.strip().endswith("bad input: avatar 'eva' is not here, expected one of ada")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--avatar", "ada", "-o", "film.avi"], "film.avi; expected a name that ends in .mp4 or .csv"),
+        ([], "--avatar NAME"),
+        (["--avatar", "ada", "--emotion", "happy=much"], "NAME=INTENSITY"),
+    ],
+)
+def test_wrong_options(speech: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Told before a server is asked or a file is touched."""
+    assert main(["render", str(speech), *words]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_light_install_says_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the client alone, `avatar` must name the extra, and `render` must not need it."""
+    monkeypatch.setitem(sys.modules, "facestream.cli.avatar", None)
+    assert main(["avatar", "build", "photo.jpg"]) == 1
+    assert "pip install 'facestream[server]'" in capsys.readouterr().err
+
+
+def test_client_needs_no_heavy_package() -> None:
+    """The light install must stay light: nothing of the client may import a package of an extra."""
+    import subprocess
+
+    program = (
+        "import sys; import facestream.aio, facestream.session, facestream.cli.render, facestream.cli.main; "
+        "print([name for name in ('torch', 'onnx', 'onnxruntime', 'openvino', 'cv2', 'scipy') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
