@@ -19,7 +19,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-
 from facestream.server import drain, libpython, wheel
 
 SHARED_MEMORY = Path("/dev/shm")

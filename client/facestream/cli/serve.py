@@ -1,0 +1,109 @@
+"""`facestream serve`: run the Triton server on this machine, without a container."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+
+from facestream.server import FetchError, ServerError, TritonServer
+from facestream.server.wheel import checkout
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
+    parser = subparsers.add_parser(
+        "serve",
+        help="run the server on this machine, without a container",
+        description="Run a Triton server on the model repository until SIGTERM (sessions may end first) or Ctrl-C.",
+    )
+    parser.add_argument("--repository", type=Path, metavar="DIR", help="model repository (default: the checkout's)")
+    parser.add_argument("--avatars", type=Path, metavar="DIR", help="folder of your own avatars")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--grpc-port", type=int, default=8001, metavar="N", help="default: %(default)s")
+    parser.add_argument("--http-port", type=int, default=8000, metavar="N", help="default: %(default)s")
+    parser.add_argument("--metrics-port", type=int, default=8002, metavar="N", help="default: %(default)s")
+    parser.add_argument("--max-sessions", type=int, metavar="N", help="refuse further sessions than so many")
+    parser.add_argument(
+        "--drain-seconds",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="on SIGTERM, give live sessions so long to end (default: %(default)g)",
+    )
+    parser.add_argument("--log-file", type=Path, metavar="FILE", help="keep the server's log")
+    parser.set_defaults(func=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until a signal comes (returns 0) or the server or one of its stages ends by itself (returns 1)."""
+    repository = arguments.repository or default_repository()
+    if repository is None:
+        print("facestream serve: no model repository here: name it with --repository DIR", file=sys.stderr)
+        return 2
+    if arguments.max_sessions is not None and arguments.max_sessions < 1:
+        print(f"facestream serve: --max-sessions is {arguments.max_sessions}: expected 1 or more", file=sys.stderr)
+        return 2
+    environment: dict[str, str] = {}
+    if arguments.avatars is not None:
+        if not arguments.avatars.is_dir():
+            print(f"facestream serve: --avatars {arguments.avatars} is not a folder", file=sys.stderr)
+            return 2
+        environment["FACESTREAM_AVATARS"] = str(arguments.avatars.resolve())
+    if arguments.max_sessions is not None:
+        environment["FACESTREAM_MAX_SESSIONS"] = str(arguments.max_sessions)
+
+    told = threading.Event()
+    received: list[int] = []
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        told.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+
+    server = TritonServer(
+        repository,
+        host=arguments.host,
+        grpc_port=arguments.grpc_port,
+        http_port=arguments.http_port,
+        metrics_port=arguments.metrics_port,
+        log_file=arguments.log_file,
+        environment=environment,
+    )
+    try:
+        server.start()
+    except (FetchError, ServerError) as error:
+        print(f"facestream serve: {error}", file=sys.stderr)
+        return 1
+    print(f"ready: gRPC {server.grpc_url}, HTTP {server.http_url}, metrics {server.metrics_url}", flush=True)
+    try:
+        while not told.wait(1.0):
+            crashed = server.crashed()
+            if not server.running() or crashed:
+                what = f"stage {', '.join(crashed)} crashed" if crashed else "the server ended by itself"
+                # Ending lets whoever supervises this process start a whole one: Triton would go on half dead.
+                print(f"facestream serve: {what}:\n{os.linesep.join(server.log.splitlines()[-20:])}", file=sys.stderr)
+                return 1
+        drain_seconds = arguments.drain_seconds if received[0] == signal.SIGTERM else 0.0
+        if drain_seconds > 0.0:
+            print(f"draining: no new sessions, live ones have {drain_seconds:g} s", flush=True)
+            told.clear()
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            server.drain(drain_seconds)
+        return 0
+    except KeyboardInterrupt:  # a Ctrl-C while draining: enough waited
+        return 0
+    finally:
+        server.stop()
+
+
+def default_repository() -> Path | None:
+    """The model repository of the checkout that this package runs from, if it does."""
+    root = checkout()
+    return root / "model_repository" if root is not None else None
