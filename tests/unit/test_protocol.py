@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from facestream.avatar_name import encode_avatar_name
 from facestream.contract import AVATAR_NAME_BYTES, BAD_INPUT, CHUNK_SAMPLES, SESSION_LOST, SESSION_REFUSED
 from facestream.errors import (
     BadInput,
