@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from facestream.cli.serve import default_repository
+from facestream.contract import AVATARS_VARIABLE
 from facestream.server import libpython, wheel
 from facestream.server.launch import SHARED_MEMORY, port_is_free
 
@@ -176,7 +177,7 @@ def _repository(repository: Path | None) -> Iterator[Finding]:
     else:
         yield Finding("ok", "models", f"{len(configured)} in {repository}")
     ready = repository / "avatar_store" / "avatars"
-    folders = [ready, *map(Path, filter(None, [os.environ.get("FACESTREAM_AVATARS")]))]
+    folders = [ready, *map(Path, filter(None, [os.environ.get(AVATARS_VARIABLE)]))]
     names = sorted({path.stem for folder in folders for path in folder.glob("*.avatar")})
     if names:
         yield Finding("ok", "avatars", ", ".join(names))

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from types import FrameType
 
+from facestream.contract import AVATARS_VARIABLE, MAX_SESSIONS_VARIABLE
 from facestream.server import FetchError, ServerError, TritonServer
 from facestream.server.wheel import checkout
 
@@ -53,9 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.avatars.is_dir():
             print(f"facestream serve: --avatars {arguments.avatars} is not a folder", file=sys.stderr)
             return 2
-        environment["FACESTREAM_AVATARS"] = str(arguments.avatars.resolve())
+        environment[AVATARS_VARIABLE] = str(arguments.avatars.resolve())
     if arguments.max_sessions is not None:
-        environment["FACESTREAM_MAX_SESSIONS"] = str(arguments.max_sessions)
+        environment[MAX_SESSIONS_VARIABLE] = str(arguments.max_sessions)
 
     told = threading.Event()
     received: list[int] = []
