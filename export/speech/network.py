@@ -141,7 +141,7 @@ class ArticulationLayer(nn.Module):
     CAUSES: Final[dict[str, dict[str, float]]] = {
         # how far the lips are apart, 0..1
         "open": {
-            "jawOpen": 0.60,
+            "jawOpen": 0.55,
             "mouthLowerDownLeft": 0.20,
             "mouthLowerDownRight": 0.20,
             "mouthUpperUpLeft": 0.10,
@@ -182,8 +182,7 @@ class ArticulationLayer(nn.Module):
         "tongue": {"tongueOut": 0.20},
     }
 
-    GAP_GAIN: Final = 1.6  # a mean of many likely shapes is flatter than each: give the vowels their height back
-    WIDTH_GAIN: Final = 1.3
+    REST_GAP: Final = 0.03  # below this the lips stay shut: the regression's noise must not part them
 
     effects: Tensor
 
@@ -211,8 +210,8 @@ class ArticulationLayer(nn.Module):
         parted = 1 - ((closed - 0.25) / 0.35).clamp(0, 1)
         awake = ((0.95 - viseme("sil")) / 0.35).clamp(0, 1)
         parted = parted * awake
-        opening = ((gap * self.GAP_GAIN - 0.03) * parted).clamp(0, 1)
-        rounded = (-width * self.WIDTH_GAIN).clamp(0, 1) * awake
+        opening = ((gap - self.REST_GAP) * parted).clamp(0, 1)
+        rounded = (-width).clamp(0, 1) * awake
         causes = torch.cat(
             [
                 opening,
@@ -220,7 +219,7 @@ class ArticulationLayer(nn.Module):
                 ((labiodental - 0.2) / 0.6).clamp(0, 1) * parted,
                 rounded * (1 - opening),
                 (rounded * opening + 0.5 * viseme("CH")).clamp(0, 1) * parted,
-                (width * self.WIDTH_GAIN).clamp(0, 1) * awake,
+                width.clamp(0, 1) * awake,
                 viseme("SS") * parted,
                 (viseme("TH") + 0.25 * viseme("nn")) * parted,
             ],

@@ -82,7 +82,7 @@ PAST_STEPS: Final = sum(2 * dilation for dilation in ENCODER_DILATIONS + EXPRESS
 
 
 class Voice:
-    """One voice as a stream: log mel power float16[64, 2n] at 120 Hz; at 60 Hz curves float16[4, n], visemes int64[n]."""
+    """One voice as a stream: log mel power float16[64, 2n] at 120 Hz; at 60 curves float16[4, n], visemes int64[n]."""
 
     def __init__(self, name: str, log_power: Tensor, lips: Tensor, visemes: Tensor) -> None:
         self.name = name
