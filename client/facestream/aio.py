@@ -67,9 +67,11 @@ class Client:
         max_in_flight: int = 4,
         deadline: float = 10.0,
         resume_seconds: float = 5.0,
+        correlation_id: int | None = None,
     ) -> Session:
         """Open a session; the arguments are those of `facestream.session.Client.session`."""
-        return Session(self.url, Exchange(avatar, output, max_in_flight), emotion, deadline, resume_seconds)
+        exchange = Exchange(avatar, output, max_in_flight, correlation_id)
+        return Session(self.url, exchange, emotion, deadline, resume_seconds)
 
     async def check_ready(self, output: Output = "rgb", timeout: float = 2.0) -> None:
         """Raise `ServerUnavailable` unless a server answers and serves what `output` needs."""

@@ -35,6 +35,7 @@ from facestream.protocol import (
     Sound,
     build_request,
     check_chunk,
+    check_correlation_id,
     check_index,
     emotion_vector,
     error_from_message,
@@ -61,7 +62,7 @@ class _Sent(NamedTuple):
 class Exchange:
     """One session's requests and responses in their order. Not thread-safe: its owner serialises the calls."""
 
-    def __init__(self, avatar: str, output: Output, max_in_flight: int) -> None:
+    def __init__(self, avatar: str, output: Output, max_in_flight: int, correlation_id: int | None = None) -> None:
         if output not in ENSEMBLES:
             raise BadInput(f"output is '{output}'; expected one of {', '.join(ENSEMBLES)}")
         if "AVATAR" in ENSEMBLES[output].inputs:
@@ -71,9 +72,11 @@ class Exchange:
                 raise BadInput(str(error)) from error
         if max_in_flight < 1:
             raise BadInput(f"max_in_flight is {max_in_flight}; expected 1 or more")
+        if correlation_id is not None:
+            check_correlation_id(correlation_id)
         self.output = output
         self.max_in_flight = max_in_flight
-        self.correlation_id = secrets.randbelow(2**63 - 1) + 1
+        self.correlation_id = secrets.randbelow(2**63 - 1) + 1 if correlation_id is None else correlation_id
         self.finished = False
         """The answer to END has come: nothing is missing."""
         self._avatar = avatar

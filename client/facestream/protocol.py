@@ -126,6 +126,12 @@ def check_chunk(chunk: Sound) -> Sound:
     return np.ascontiguousarray(chunk)
 
 
+def check_correlation_id(correlation_id: int) -> None:
+    """Raise `BadInput` unless Triton takes the id: 0 means "no sequence" to it, and its gRPC reads 64 bits signed."""
+    if not 0 < correlation_id < 2**63:
+        raise BadInput(f"correlation id is {correlation_id}; expected 1 .. 2**63 - 1")
+
+
 def build_request(
     output: Output,
     request_id: str,
@@ -142,15 +148,14 @@ def build_request(
     Args:
         output: Decides the ensemble and with it the tensors.
         request_id: Comes back with the response.
-        correlation_id: Names the session, not 0. Triton holds 64 bits without a sign, but its gRPC takes them signed.
+        correlation_id: Names the session, 1 .. 2**63 - 1.
         chunk: float32 [800], 24 kHz mono.
         avatar: Name of the avatar; not sent for output "parameters", which has no face.
         emotion: float32 [8].
         start: First request of the sequence.
         end: Last request of the sequence.
     """
-    if not 0 < correlation_id < 2**63:
-        raise BadInput(f"correlation id is {correlation_id}; expected 1 .. 2**63 - 1")
+    check_correlation_id(correlation_id)
     ensemble = ENSEMBLES[output]
     name = encode_avatar_name(avatar) if "AVATAR" in ensemble.inputs else np.zeros(0, np.uint8)
     request = service_pb2.ModelInferRequest(model_name=ensemble.model, id=request_id)

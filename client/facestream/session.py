@@ -76,6 +76,7 @@ class Client:
         max_in_flight: int = 4,
         deadline: float = 10.0,
         resume_seconds: float = 5.0,
+        correlation_id: int | None = None,
     ) -> Session:
         """Open a session; the server hears of it with the first chunk.
 
@@ -87,8 +88,11 @@ class Client:
                 and `cancel` take effect later.
             deadline: Seconds that the server may take for one frame before `FrameTimeout`.
             resume_seconds: How long to try to have a lost session back before `SessionLost`; 0: not at all.
+            correlation_id: Names the session on the server, 1 .. 2**63 - 1; no two live sessions may share one. It also
+                seeds blinks and head movement: the same sound under the same id gives the same frames. None: random.
         """
-        return Session(self.url, Exchange(avatar, output, max_in_flight), emotion, deadline, resume_seconds)
+        exchange = Exchange(avatar, output, max_in_flight, correlation_id)
+        return Session(self.url, exchange, emotion, deadline, resume_seconds)
 
     def check_ready(self, output: Output = "rgb", timeout: float = 2.0) -> None:
         """Raise `ServerUnavailable` unless a server answers and serves what `output` needs."""

@@ -44,7 +44,8 @@ def test_film(server: FakeTriton, speech: Path, tmp_path: Path, capsys: pytest.C
 def test_table_of_parameters(server: FakeTriton, speech: Path, tmp_path: Path) -> None:
     """Users with their own 3-D face take the parameters, by name."""
     path = tmp_path / "face.csv"
-    assert main(["render", str(speech), "-o", str(path), "--url", server.url, "--quiet"]) == 0
+    assert main(["render", str(speech), "-o", str(path), "--url", server.url, "--quiet", "--seed", "7"]) == 0
+    assert {seen.correlation_id for seen in server.seen} == {7}
     rows = list(csv.reader(path.open()))
     assert rows[0] == ["frame", "time_s", *(parameter.name for parameter in PARAMETERS)]
     assert len(rows) == 31

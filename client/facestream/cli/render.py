@@ -54,6 +54,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--in-flight", type=int, default=4, metavar="N", help="at a time (default: %(default)s)")
     parser.add_argument("--deadline", type=float, default=10.0, metavar="S", help="a frame's (default: %(default)g)")
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="session's number, seeds blinks and head: makes a film repeatable"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress, no report")
     parser.set_defaults(func=run)
 
@@ -72,7 +75,14 @@ def run(options: argparse.Namespace) -> int:
             raise ServerUnavailable(f"{error}\nstart a server with `facestream serve`, or add --serve here") from error
         before = client.statistics()
         session = stack.enter_context(
-            client.session(options.avatar, output, emotion, max_in_flight=options.in_flight, deadline=options.deadline)
+            client.session(
+                options.avatar,
+                output,
+                emotion,
+                max_in_flight=options.in_flight,
+                deadline=options.deadline,
+                correlation_id=options.seed,
+            )
         )
         writer: VideoWriter | _Table
         writer = _Table(options.output) if output == "parameters" else VideoWriter(options.output, sound)
