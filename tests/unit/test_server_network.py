@@ -1,0 +1,85 @@
+"""The stand-in for Triton's ONNX Runtime backend, without Triton."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from facestream.server.onnxruntime_backend.network import NetworkError, TensorSpec, check, load, run_batch
+from onnx import TensorProto, helper
+
+FP32, INT64 = np.dtype(np.float32), np.dtype(np.int64)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SUM[batch, 2] = A + B, PRODUCT[batch, 2] = A * B."""
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["A", "B"], ["SUM"]), helper.make_node("Mul", ["A", "B"], ["PRODUCT"])],
+        "arithmetic",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 2]) for name in ("A", "B")],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 2]) for name in ("SUM", "PRODUCT")],
+    )
+    file = tmp_path_factory.mktemp("network") / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), file)
+    return file
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_both_runtimes_answer_alike(file: Path, runtime: str) -> None:
+    """A configuration may name either; outputs come in the order asked for, items in the order given."""
+    network = load(file, runtime, threads=1, batched=True)
+    a, b = np.arange(6, dtype=np.float32).reshape(3, 2), np.full((3, 2), 2, np.float32)
+    product, total = run_batch(network, {"A": a, "B": b}, ["PRODUCT", "SUM"])
+    np.testing.assert_array_equal(product, a * 2)
+    np.testing.assert_array_equal(total, a + 2)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_answers_stay_when_the_network_runs_again(file: Path, runtime: str) -> None:
+    """Borrowed memory would give one session the picture of the next."""
+    network = load(file, runtime, threads=1, batched=True)
+    ones = np.ones((1, 2), np.float32)
+    (first,) = network.run({"A": ones, "B": ones}, ["SUM"])
+    network.run({"A": ones * 9, "B": ones * 9}, ["SUM"])
+    np.testing.assert_array_equal(first, [[2, 2]])
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_the_free_batch_dimension_is_seen(file: Path, runtime: str) -> None:
+    network = load(file, runtime, threads=1, batched=True)
+    assert network.inputs["A"] == TensorSpec("A", FP32, (-1, 2))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "told"),
+    [
+        ([("A", FP32, (2,))], [("SUM", FP32, (2,))], r"input B float32 \[-1, 2\] of the network is not configured"),
+        ([("A", FP32, (2,)), ("B", FP32, (3,))], [], r"configured as B float32 \[-1, 3\].* has B float32 \[-1, 2\]"),
+        ([("A", FP32, (2,)), ("B", INT64, (2,))], [], r"configured as B int64 .* has B float32"),
+        ([("A", FP32, (2,)), ("B", FP32, (2,))], [("MEAN", FP32, (2,))], r"MEAN is configured.* only SUM, PRODUCT"),
+    ],
+)
+def test_a_configuration_unlike_the_network_is_told(
+    file: Path, inputs: list[tuple[Any, ...]], outputs: list[tuple[Any, ...]], told: str
+) -> None:
+    """Found at the first request, it would take down a session instead of the start."""
+    network = load(file, "onnxruntime", threads=1, batched=True)
+    with pytest.raises(NetworkError, match=told):
+        check(network, [TensorSpec(*one) for one in inputs], [TensorSpec(*one) for one in outputs], batched=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "runtime", "threads", "told"),
+    [
+        ("model.onnx", "tensorrt", 1, "unknown runtime 'tensorrt'.*onnxruntime, openvino"),
+        ("model.onnx", "openvino", 0, "threads .* is 0: expected 1 or more"),
+        ("absent.onnx", "openvino", 1, "no network at .*absent.onnx"),
+    ],
+)
+def test_what_cannot_be_loaded_is_told(file: Path, name: str, runtime: str, threads: int, told: str) -> None:
+    with pytest.raises(NetworkError, match=told):
+        load(file.with_name(name), runtime, threads, batched=True)
