@@ -1,4 +1,4 @@
-"""A real gRPC server in this process that answers ModelStreamInfer like the model repository, as scripted by a test.
+"""A stand-in for the model repository, as scripted by a test, by itself and behind a real gRPC server in this process.
 
 Its PARAMETERS[0] is the sum of the last WINDOW_SAMPLES of the sequence's sound: a client that loses, repeats or
 reorders sound gets another number, and so does one that resumes with too little of it.
@@ -49,13 +49,11 @@ def expected_sums(sound: NDArray[np.float32]) -> list[float]:
     return [float(padded[end - WINDOW_SAMPLES : end].sum()) for end in ends]
 
 
-class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]  # generated, without types
-    """Script it through the attributes; read `seen` and `most_waiting` afterwards."""
+class FakeRepository:
+    """Answers requests. Script it through the attributes; read `seen` afterwards."""
 
     def __init__(self) -> None:
         self.seen: list[Seen] = []
-        self.connections = 0
-        self.most_waiting = 0
         self.refuse_start: list[str] = []
         """One message for each START that is to be refused."""
         self.refuse: dict[int, str] = {}
@@ -65,12 +63,55 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         self.forget_at: list[int] = []
         """Request numbers (over all connections) before which the server drops its state."""
         self.skip_index_at: int | None = None
+        self.sequences: dict[int, _Sequence] = {}
+
+    def answer(self, request: Any, connection: int) -> Any:
+        """The response to one request; None where the connection is to break."""
+        seen = _read(request, connection)
+        number = len(self.seen)
+        self.seen.append(seen)
+        if number in self.break_at:
+            self.sequences.clear()
+            return None
+        if number in self.forget_at:
+            self.sequences.clear()
+        response = service_pb2.ModelStreamInferResponse()
+        response.infer_response.id = request.id
+        if seen.start and self.refuse_start:
+            response.error_message = self.refuse_start.pop(0)
+            return response
+        if number in self.refuse:
+            response.error_message = self.refuse[number]
+            return response
+        if seen.start:
+            self.sequences[seen.correlation_id] = _Sequence()
+        sequence = self.sequences.get(seen.correlation_id)
+        if sequence is None:
+            response.error_message = "in ensemble 'avatar', session lost: session is not live here"
+            return response
+        sequence.heard.append(seen.sound)
+        sequence.steps += 1
+        index = sequence.steps - 1 - LOOKAHEAD_FRAMES
+        if number == self.skip_index_at:
+            index += 1
+        if seen.end:
+            del self.sequences[seen.correlation_id]
+        _write(response.infer_response, request.model_name, index, sequence)
+        return response
+
+
+class FakeTriton(FakeRepository, service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]  # generated
+    """The repository behind gRPC; `most_waiting` is the largest number of requests that waited for an answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.connections = 0
+        self.most_waiting = 0
         self.gate = threading.Event()
         """The server answers only while it is set."""
         self.gate.set()
         self.seconds = 0.0
         """Time for one answer."""
-        self.sequences: dict[int, _Sequence] = {}
         self.statistics = service_pb2.ModelStatisticsResponse()
         self._lock = threading.Lock()
         self._server = grpc.server(futures.ThreadPoolExecutor(16))
@@ -112,44 +153,11 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
             time.sleep(self.seconds)
             request = waiting[0]
             with self._lock:
-                response = self._answer(request, connection)
+                response = self.answer(request, connection)
             waiting.popleft()
             if response is None:
                 context.abort(grpc.StatusCode.UNAVAILABLE, "the network is gone")
             yield response
-
-    def _answer(self, request: Any, connection: int) -> Any:
-        seen = _read(request, connection)
-        number = len(self.seen)
-        self.seen.append(seen)
-        if number in self.break_at:
-            self.sequences.clear()
-            return None
-        if number in self.forget_at:
-            self.sequences.clear()
-        response = service_pb2.ModelStreamInferResponse()
-        response.infer_response.id = request.id
-        if seen.start and self.refuse_start:
-            response.error_message = self.refuse_start.pop(0)
-            return response
-        if number in self.refuse:
-            response.error_message = self.refuse[number]
-            return response
-        if seen.start:
-            self.sequences[seen.correlation_id] = _Sequence()
-        sequence = self.sequences.get(seen.correlation_id)
-        if sequence is None:
-            response.error_message = "in ensemble 'avatar', session lost: session is not live here"
-            return response
-        sequence.heard.append(seen.sound)
-        sequence.steps += 1
-        index = sequence.steps - 1 - LOOKAHEAD_FRAMES
-        if number == self.skip_index_at:
-            index += 1
-        if seen.end:
-            del self.sequences[seen.correlation_id]
-        _write(response.infer_response, request.model_name, index, sequence)
-        return response
 
 
 def _read(request: Any, connection: int) -> Seen:
