@@ -1,0 +1,343 @@
+"""From a fitted face to the tensors that the graphs draw: `build_layers`.
+
+All in the canonical picture (see layers_canvas). What a pixel of the mesh grid follows is read off the fitted mesh once,
+here, so that no mesh is drawn at run time.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
+
+from facestream.avatar import layers_canvas as canvas
+from facestream.avatar.face_model import FaceModel
+from facestream.avatar.fit import FaceFit
+from facestream.avatar.layers_eyes import Eyeballs, paint_eyeballs, paint_lids
+from facestream.avatar.layers_raster import Surface, draw_surface
+from facestream.avatar.layers_seams import (
+    LEFT_LOWER_LID,
+    LEFT_UPPER_LID,
+    RIGHT_LOWER_LID,
+    RIGHT_UPPER_LID,
+    Seam,
+    lid_seams,
+    lip_seams,
+)
+from facestream.contract import FRAME_SIZE
+from facestream.parameters import ARKIT
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+FADE_CM = 4.5
+"""The expression's motion fades out over this distance beyond the face's outline (Gaussian)."""
+HAIR_CM = 3.0
+"""So far beyond the outline, hair follows the head's pose as the face does; the neck does not."""
+POSE_FADE_CM = 6.0
+FRAME_MARGIN_PX = 51.0
+"""The picture's border stands still; motion grows over this distance from it."""
+DEEPEST_CM = 7.0
+"""The relief is clipped so far behind the nose: steep cheeks would slide under the hair."""
+LIP_BAND_CM = 0.35
+LID_BAND_CM = 0.18
+"""A seam's motion is read off the mesh so far inside of its own skin: at the edge the fit may be a pixel off."""
+CORNER = 0.40
+"""The corners' share of half the width of a seam."""
+INCISOR_EDGE = -3.53
+"""Model y (cm) of the edge of the upper incisors."""
+INCISORS_BELOW_SEAM_CM = 0.27
+"""So far the upper incisors reach below the line of the closed lips; the fit does not know."""
+LIP_RIM_CM = 0.16
+"""Width of the inner lip that turns out when the mouth opens."""
+
+
+def build_layers(fit: FaceFit, model: FaceModel) -> dict[str, NDArray[np.generic]]:
+    """Make all tensors of an avatar: names, dtypes and shapes as in layers_canvas.AVATAR_TENSORS.
+
+    Raises:
+        ValueError: the fit does not lie where the canonical picture wants it (the message says what is off).
+    """
+    check_alignment(fit)
+    landmarks = fit.landmarks.astype(np.float64)
+    vertices = fit.vertices.astype(np.float64)
+    surface = draw_surface(vertices, model.part_triangles("face", "head"), FRAME_SIZE)
+    outline = face_outline(landmarks)
+    inside = np.zeros((FRAME_SIZE, FRAME_SIZE), np.uint8)
+    cv2.fillConvexPoly(inside, np.round(outline).astype(np.int32), 1)
+    usable = cv2.erode(inside, np.ones((5, 5), np.uint8)).astype(bool)
+    lips = lip_seams(fit.photo, landmarks, fit.scale)
+    lids = lid_seams(landmarks)
+    mesh_index, mesh_weight = mesh_nodes(surface, usable, outline, fit.scale)
+    seam_index, seam_weight, blend = seam_nodes(surface, usable, lips, lids, fit.scale)
+    scores = seam_scores(lips, lids)
+    eyeballs = paint_eyeballs(fit.photo, landmarks, lids)
+    tensors: dict[str, NDArray[np.generic]] = {
+        "AVATAR_PHOTO": np.ascontiguousarray(fit.photo.transpose(2, 0, 1)),
+        "AVATAR_MESH_INDEX": mesh_index.astype(np.int32),
+        "AVATAR_MESH_WEIGHT": mesh_weight.astype(np.float16),
+        "AVATAR_SEAM_INDEX": seam_index.astype(np.int32),
+        "AVATAR_SEAM_WEIGHT": seam_weight.astype(np.float16),
+        "AVATAR_SEAM_BLEND": blend.astype(np.float16),
+        "AVATAR_HEAD": head_relief(surface, outline, landmarks, fit).astype(np.float16),
+        "AVATAR_SCORES": scores.astype(np.float16),
+        "AVATAR_LIPS": inner_lips(fit.photo, lips, fit.scale),
+        "AVATAR_EYES": eyeballs.picture,
+        "AVATAR_LIDS": paint_lids(fit.photo, lids, fit.scale),
+        "AVATAR_CONSTANTS": constants(fit, model, lips, lids, eyeballs),
+    }
+    for name, (dtype, shape) in canvas.AVATAR_TENSORS.items():
+        made = tensors[name]
+        assert made.dtype == dtype and made.shape == shape, f"{name}: {made.dtype}{made.shape}, not {dtype}{shape}"
+    return tensors
+
+
+def check_alignment(fit: FaceFit) -> None:
+    """Refuse a portrait whose eyes and mouth lie outside of their windows."""
+    eyes = fit.landmarks[[33, 133, 362, 263], :2]
+    mouth = fit.landmarks[[61, 291, 13, 14], :2]
+    right, bottom = canvas.CANVAS_X + canvas.CANVAS_WIDTH, canvas.CANVAS_Y + canvas.EYES_HEIGHT
+    for what, points, box in (
+        ("eyes", eyes, (canvas.CANVAS_X + 8, canvas.CANVAS_Y + 20, right - 8, bottom - 20)),
+        ("mouth", mouth, (canvas.LIPS_X, canvas.LIPS_Y + 10, canvas.LIPS_X + canvas.LIPS_WIDTH, canvas.LIPS_Y + 46)),
+    ):
+        low, high = points.min(0), points.max(0)
+        if low[0] < box[0] or low[1] < box[1] or high[0] > box[2] or high[1] > box[3]:
+            raise ValueError(
+                f"the {what} span x {low[0]:.0f}..{high[0]:.0f}, y {low[1]:.0f}..{high[1]:.0f} px of the aligned portrait; "
+                f"they must lie within x {box[0]}..{box[2]}, y {box[1]}..{box[3]}"
+            )
+
+
+def face_outline(landmarks: Floats) -> Floats:
+    """Convex outline [N, 2] (px) of the face's landmarks."""
+    hull: Floats = cv2.convexHull(landmarks[:468, :2].astype(np.float32)).reshape(-1, 2).astype(np.float64)
+    return hull
+
+
+def to_outline(points: Floats, outline: Floats, inset: float) -> tuple[Floats, Floats]:
+    """Distance [N] (px, 0 inside) of points [N, 2] to a convex outline, and its nearest point [N, 2], moved inwards."""
+    centre = outline.mean(0)
+    shrunk = outline + (centre - outline) * (inset / np.linalg.norm(outline - centre, axis=1, keepdims=True))
+    distance = np.full(len(points), np.inf)
+    nearest = points.copy()
+    sign = np.full(len(points), -1.0)
+    for polygon, keep in ((outline, False), (shrunk, True)):
+        distance = np.full(len(points), np.inf)
+        for start, end in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
+            along = np.clip(((points - start) @ (end - start)) / max(float((end - start) @ (end - start)), 1e-9), 0, 1)
+            foot = start + along[:, None] * (end - start)
+            away = np.linalg.norm(points - foot, axis=1)
+            closer = away < distance
+            distance = np.where(closer, away, distance)
+            if keep:
+                nearest[closer] = foot[closer]
+        polygon32 = polygon.astype(np.float32)
+        sign = np.array([cv2.pointPolygonTest(polygon32, (float(x), float(y)), False) for x, y in points])
+        if not keep:
+            outside = np.where(sign >= 0, 0.0, distance)
+    nearest[sign >= 0] = points[sign >= 0]
+    return outside, nearest
+
+
+def grid_points(count: int, pitch: int) -> Floats:
+    """Centres [count * count, 2] (px) of the nodes of a grid over the picture, row by row."""
+    line = (np.arange(count) + 0.5) * pitch
+    x, y = np.meshgrid(line, line)
+    return np.c_[x.ravel(), y.ravel()]
+
+
+def frame_ramp(points: Floats) -> Floats:
+    """[N] 0 at the picture's border, 1 beyond FRAME_MARGIN_PX from it."""
+    edge = np.minimum(points, FRAME_SIZE - points).min(1)
+    t = np.clip(edge / FRAME_MARGIN_PX, 0.0, 1.0)
+    ramp: Floats = t * t * (3.0 - 2.0 * t)
+    return ramp
+
+
+def mesh_nodes(surface: Surface, usable: Bools, outline: Floats, scale: float) -> tuple[NDArray[np.int64], Floats]:
+    """AVATAR_MESH_INDEX, _WEIGHT: inside the outline the mesh; outside its rim, fading out."""
+    points = grid_points(canvas.MESH_GRID, canvas.MESH_PITCH)
+    away, nearest = to_outline(points, outline, inset=0.4 * scale)
+    index, weight = surface.locate(nearest, usable)
+    weight = weight * (np.exp(-((away / (FADE_CM * scale)) ** 2)) * frame_ramp(points))[:, None]
+    size = (3, canvas.MESH_GRID, canvas.MESH_GRID)
+    return index.T.reshape(size), weight.T.reshape(size)
+
+
+def seam_nodes(
+    surface: Surface, usable: Bools, lips: tuple[Seam, Seam], lids: list[tuple[Seam, Seam]], scale: float
+) -> tuple[NDArray[np.int64], Floats, Floats]:
+    """AVATAR_SEAM_INDEX, _WEIGHT and _BLEND."""
+    x = (np.arange(canvas.SEAM_COLUMNS) + canvas.SEAM_COLUMN + 0.5) * canvas.MESH_PITCH
+    y = (np.arange(canvas.SEAM_ROWS) + canvas.SEAM_ROW + 0.5) * canvas.MESH_PITCH
+    index = np.zeros((len(canvas.SEAMS), 3, len(x)), np.int64)
+    weight = np.zeros((len(canvas.SEAMS), 3, len(x)))
+    blend = np.zeros((2, len(y), len(x)))
+    eye_rows = canvas.SEAM_EYE_ROWS
+    tasks = [(0, 0, lips[0], LIP_BAND_CM, 0.9), (1, 1, lips[1], LIP_BAND_CM, 0.9)]
+    for lower, upper in lids:
+        tasks += [(2, 0, lower, LID_BAND_CM, 0.5), (3, 1, upper, LID_BAND_CM, 0.5)]
+    for number, layer, seam, band_cm, flat_cm in tasks:
+        own = 1.0 if seam.above else -1.0
+        columns = (x > seam.left) & (x < seam.right)
+        # Both layers move alike in the corners, so the band narrows to nothing there.
+        band = band_cm * scale * np.clip(seam.to_corner(x) / CORNER, 0.0, 1.0)
+        start = seam.at(x) - own * band
+        vertices, weights = surface.locate(np.c_[np.clip(x, seam.left, seam.right), start], usable)
+        index[number][:, columns] = vertices.T[:, columns]
+        weight[number][:, columns] = weights.T[:, columns]
+        beyond = own * (y[:, None] - start[None])
+        depth = np.maximum(seam.lens(x), 1e-3)[None]
+        flat = np.minimum(flat_cm * scale, 0.5 * depth)
+        t = np.clip((beyond - flat) / (depth - flat), 0.0, 1.0)
+        follows = np.where((beyond > 0) & columns[None], 1.0 - t * t * (3.0 - 2.0 * t), 0.0)
+        rows = slice(0, eye_rows) if number >= 2 else slice(eye_rows, None)
+        blend[layer][rows] = np.maximum(blend[layer][rows], follows[rows])
+    return index, weight, blend
+
+
+def seam_scores(lips: tuple[Seam, Seam], lids: list[tuple[Seam, Seam]]) -> Floats:
+    """AVATAR_SCORES."""
+    pitch = canvas.SCORE_PITCH
+    columns = (np.arange(canvas.CANVAS_WIDTH // pitch) + 0.5) * pitch + canvas.CANVAS_X
+    rows = (np.arange(canvas.CANVAS_HEIGHT // pitch) + 0.5) * pitch + canvas.CANVAS_Y
+    x, y = np.meshgrid(columns, rows)
+    limit = canvas.SCORE_LIMIT
+    layers = np.full((2, *x.shape), limit)
+    mouth = y >= canvas.MOUTH_Y
+    for layer, seam, where in (
+        [(0, lips[0], mouth), (1, lips[1], mouth)]
+        + [(0, lower, ~mouth) for lower, _ in lids]
+        + [(1, upper, ~mouth) for _, upper in lids]
+    ):
+        layers[layer] = np.where(where, np.minimum(layers[layer], seam.distance(x, y, limit)), layers[layer])
+    return layers
+
+
+def head_relief(surface: Surface, outline: Floats, landmarks: Floats, fit: FaceFit) -> Floats:
+    """AVATAR_HEAD [2, 64, 64]: depth relative to the pivot (px) and how far each node follows the head's pose."""
+    covered = surface.front >= 0
+    nearest_cm = surface.depth[covered].max()
+    depth = np.where(covered, np.maximum(surface.depth, nearest_cm - DEEPEST_CM * fit.scale), 0.0)
+    mask = covered.astype(np.float64)
+    filled, total = np.zeros_like(depth), np.zeros_like(depth)
+    for sigma, share in ((3.0, 1.0), (12.0, 1e-3), (40.0, 1e-6), (120.0, 1e-9)):
+        filled += share * gaussian_filter(depth * mask, sigma)
+        total += share * gaussian_filter(mask, sigma)
+    depth = gaussian_filter(filled / (total + 1e-30), 3.0)
+    points = grid_points(canvas.HEAD_GRID, canvas.HEAD_PITCH)
+    away, _ = to_outline(points, outline, inset=0.0)
+    chin, mouth = float(landmarks[152, 1]), float(landmarks[13, 1])
+    above = np.clip((chin - points[:, 1]) / max(chin - mouth, 1.0), 0.0, 1.0)
+    beyond = np.maximum(away - above * HAIR_CM * fit.scale, 0.0)
+    follows = np.exp(-((beyond / (POSE_FADE_CM * fit.scale)) ** 2)) * frame_ramp(points)
+    size = (canvas.HEAD_GRID, canvas.HEAD_GRID)
+    coarse = cv2.resize(depth, size, interpolation=cv2.INTER_AREA) - float(fit.pivot[2])
+    return np.stack([coarse, gaussian_filter(follows.reshape(size), 1.0)])
+
+
+def inner_lips(photo: NDArray[np.uint8], lips: tuple[Seam, Seam], scale: float) -> NDArray[np.uint8]:
+    """AVATAR_LIPS: the lips without their dark line, with moist inner lips beyond it, as a difference to the photo."""
+    columns = np.arange(canvas.LIPS_WIDTH) + canvas.LIPS_X + 0.5
+    rows = np.arange(canvas.LIPS_HEIGHT) + canvas.LIPS_Y + 0.5
+    window = photo[
+        canvas.LIPS_Y : canvas.LIPS_Y + canvas.LIPS_HEIGHT, canvas.LIPS_X : canvas.LIPS_X + canvas.LIPS_WIDTH
+    ]
+    window = window.astype(np.float64)
+    layers = []
+    for seam in lips:
+        own = 1.0 if seam.above else -1.0
+        height = seam.at(columns)
+        bands = []
+        for offset in (0.26, 0.32, 0.38):  # cm inside of the lip, past its dark line
+            row = np.clip(height - own * offset * scale - canvas.LIPS_Y - 0.5, 0, canvas.LIPS_HEIGHT - 1.001)
+            low = row.astype(int)
+            part = (row - low)[:, None]
+            index = np.arange(canvas.LIPS_WIDTH)
+            bands.append(window[low, index] * (1 - part) + window[low + 1, index] * part)
+        base = gaussian_filter1d(np.median(bands, axis=0), 2.5, axis=0)  # [W, 3]
+        past = own * (rows[:, None] - height[None]) / scale + 0.20  # cm past where the photo stops being good
+        inner = np.clip(past / 0.45, 0.0, 1.0)[..., None]
+        colour = base[None] * (1.0 - inner * np.array([0.16, 0.30, 0.28]))
+        gloss = 10.0 * np.exp(-(((past - 0.17) / 0.07) ** 2)) * (0.4 if seam.above else 1.0)
+        colour = colour + gloss[..., None]
+        middle, half = 0.5 * (seam.left + seam.right), 0.5 * (seam.right - seam.left)
+        ends = np.clip((half - np.abs(columns - middle)) / (0.10 * 2 * half), 0.0, 1.0)
+        t = np.clip(past / 0.16, 0.0, 1.0) * ends[None]
+        alpha = (t * t * (3.0 - 2.0 * t))[..., None]
+        layers.append(alpha * (colour - window))
+    both = np.concatenate(layers, axis=2).transpose(2, 0, 1)
+    return np.clip(np.round(both + 128.0), 0, 255).astype(np.uint8)
+
+
+def constants(
+    fit: FaceFit, model: FaceModel, lips: tuple[Seam, Seam], lids: list[tuple[Seam, Seam]], eyeballs: Eyeballs
+) -> NDArray[np.float32]:
+    """AVATAR_CONSTANTS."""
+    packed = np.zeros(canvas.CONSTANTS_SIZE, np.float32)
+
+    def put(name: str, values: object) -> None:
+        first, count = canvas.CONSTANTS[name]
+        packed[first : first + count] = np.asarray(values, np.float64).reshape(count)
+
+    flip = np.array([1.0, -1.0, 1.0])
+    projection = (fit.scale * np.asarray(fit.rotation, np.float64) * flip[None]).T[:2]  # px of x and y per cm
+    put("gain", shape_gains(fit, model, projection, lids))
+    put("projection", projection)
+    put("pivot", fit.pivot)
+    put("scale", fit.scale)
+    put("teeth", teeth_place(fit, model, lips[0]))
+    middle = 0.5 * (lips[0].left + lips[0].right)
+    put("mouth", [lips[0].left, lips[0].right, lips[0].at(np.array([middle]))[0], LIP_RIM_CM * fit.scale])
+    light = np.clip(eyeballs.white / 175.0, 0.35, 1.15)
+    put("enamel", (0.6 * light + 0.4 * light.mean()) * np.array([1.03, 1.0, 0.95]))
+    lip = lip_colour(fit.photo, lips, fit.scale)
+    put("flesh", np.clip(0.5 * lip / np.array([190.0, 112.0, 105.0]) + 0.5 * light.mean(), 0.3, 1.1))
+    put("cavity", np.array([66.0, 25.0, 22.0]) * light.mean())
+    put("eye_radius", float(model.eye_radius.mean()) * fit.scale)
+    return packed
+
+
+def lip_colour(photo: NDArray[np.uint8], lips: tuple[Seam, Seam], scale: float) -> Floats:
+    """Median RGB [3] of the lips beside their line."""
+    seam = lips[1]
+    x = np.linspace(seam.left + 0.3 * (seam.right - seam.left), seam.right - 0.3 * (seam.right - seam.left), 20)
+    y = seam.at(x) + 0.4 * scale
+    colour: Floats = np.median(photo[y.astype(int), x.astype(int)].astype(np.float64), axis=0)
+    return colour
+
+
+def shape_gains(fit: FaceFit, model: FaceModel, projection: Floats, lids: list[tuple[Seam, Seam]]) -> Floats:
+    """Factor [52] on each ARKit weight.
+
+    The photo's own expression is the rest, so a shape that it already shows has less way to go. A blink has to close
+    this person's eyes from where the photo has them, whatever the model's lids do.
+    """
+    shown = np.clip(np.asarray(fit.expression, np.float64), 0.0, 1.0)
+    matrix = model.arkit_matrix().astype(np.float64)
+    gains = np.clip(1.0 - (matrix @ shown) / matrix.sum(1), 0.6, 1.0)
+    names = [entry.name for entry in ARKIT]
+    for (lower, upper), name, upper_ids, lower_ids in (
+        (lids[0], "eyeBlinkRight", RIGHT_UPPER_LID, RIGHT_LOWER_LID),
+        (lids[1], "eyeBlinkLeft", LEFT_UPPER_LID, LEFT_LOWER_LID),
+    ):
+        moved = model.expression[model.row(name)].astype(np.float64) @ projection.T  # [V, 2] px
+        at_landmarks = model.landmarks(moved)
+        middle = slice(3, -3)
+        x = fit.landmarks[list(upper_ids), 0][middle].astype(np.float64)
+        opening = lower.at(x) - upper.at(x)
+        closing = at_landmarks[list(upper_ids), 1][middle] - at_landmarks[list(lower_ids), 1][middle]
+        gains[names.index(name)] = np.clip((opening.mean() + 1.0) / max(closing.mean(), 1.0), 0.7, 1.6)
+    return gains
+
+
+def teeth_place(fit: FaceFit, model: FaceModel, seam: Seam) -> Floats:
+    """Origin (px) and scale (cm per px) of x and y: across from the fitted front teeth, in height from the lips."""
+    teeth = model.part_vertices("teeth_upper")
+    teeth = teeth[model.neutral[teeth, 2] > 9.0]
+    slope, offset = np.polyfit(model.neutral[teeth, 0].astype(np.float64), fit.vertices[teeth, 0], 1)
+    middle = np.array([0.5 * (seam.left + seam.right)])
+    edge = float(seam.at(middle)[0]) + INCISORS_BELOW_SEAM_CM * fit.scale
+    return np.array([offset, edge + INCISOR_EDGE * fit.scale, 1.0 / slope, -1.0 / fit.scale])

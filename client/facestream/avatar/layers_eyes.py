@@ -1,0 +1,107 @@
+"""The eyeballs without lids, and the lids when closed: what a portrait hides is painted on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+
+from facestream.avatar import layers_canvas as canvas
+from facestream.avatar.layers_seams import Seam
+
+Floats = NDArray[np.float64]
+
+IRISES = ((468, 469, 470, 471, 472), (473, 474, 475, 476, 477))
+"""Landmarks of the iris of the right and of the left eye: centre, then four points of its edge."""
+
+
+@dataclass(frozen=True)
+class Eyeballs:
+    """The eyes' window of the portrait with whole eyeballs."""
+
+    picture: NDArray[np.uint8]
+    """[3, 64, 192] RGB; the photo in the middle of each opening."""
+    white: Floats
+    """[3] RGB 0..255: the whites of the eyes, which tell the light of the photo."""
+
+
+def paint_eyeballs(photo: NDArray[np.uint8], landmarks: Floats, lids: list[tuple[Seam, Seam]]) -> Eyeballs:
+    """Complete irises by their mean colour at each radius, and the whites around them by their own mean colour."""
+    rows = slice(canvas.CANVAS_Y, canvas.CANVAS_Y + canvas.EYES_HEIGHT)
+    columns = slice(canvas.CANVAS_X, canvas.CANVAS_X + canvas.CANVAS_WIDTH)
+    window = photo[rows, columns].astype(np.float64)
+    line_x = np.arange(canvas.CANVAS_WIDTH) + canvas.CANVAS_X + 0.5
+    line_y = np.arange(canvas.EYES_HEIGHT) + canvas.CANVAS_Y + 0.5
+    x, y = np.meshgrid(line_x, line_y)
+    picture = window.copy()
+    whites = []
+    for (lower, upper), iris in zip(lids, IRISES, strict=True):
+        side = (x < 256.0) if upper.left < 256.0 else (x >= 256.0)
+        limit = canvas.SCORE_LIMIT
+        edge = np.maximum(lower.distance(x, y, limit), upper.distance(x, y, limit))  # negative between the lids
+        centre = landmarks[iris[0], :2]
+        radius = float(np.linalg.norm(landmarks[list(iris[1:]), :2] - centre, axis=1).mean())
+        away = np.hypot(x - centre[0], y - centre[1])
+        clear = side & (edge < -2.5)
+        white_mask = clear & (away > 1.2 * radius)
+        if white_mask.sum() < 6:
+            white_mask = side & (edge < -1.0) & (away > 1.1 * radius)
+        white = np.percentile(window[white_mask], 60, axis=0) if white_mask.any() else np.full(3, 170.0)
+        whites.append(white)
+        painted = np.broadcast_to(white, window.shape).copy()
+        fade = 0.92 ** np.clip((away - 1.5 * radius) / 3.0, 0.0, None)
+        painted *= fade[..., None]
+        # The iris, ring by ring, from the clear part (mostly its lower half and sides).
+        rings = np.clip(np.round(away / 0.75).astype(int), 0, 200)
+        for ring in range(int(np.ceil(1.15 * radius / 0.75)) + 1):
+            members = rings == ring
+            known = members & clear
+            if known.sum() >= 2:
+                painted[members & side] = np.median(window[known], axis=0)
+        painted = cv2.GaussianBlur(painted, (0, 0), 0.6)
+        blend = np.clip((edge + 3.5) / 2.0, 0.0, 1.0)[..., None]  # the photo away from lashes and shadows
+        picture = np.where(side[..., None], window + blend * (painted - window), picture)
+    packed = np.clip(np.round(picture), 0, 255).astype(np.uint8).transpose(2, 0, 1)
+    return Eyeballs(np.ascontiguousarray(packed), np.mean(whites, axis=0))
+
+
+LID_CM = 0.85
+"""Height above the lid's edge from which its colour is taken: above lashes and crease."""
+LASH_LINE_CM = 0.09
+
+
+def paint_lids(photo: NDArray[np.uint8], lids: list[tuple[Seam, Seam]], scale: float) -> NDArray[np.uint8]:
+    """What closed upper lids add to the photo, [3, 64, 192] RGB + 128.
+
+    A lid coming down stretches the narrow strip of lid that the portrait shows, and the lashes that lie on it with it. So
+    that strip is replaced by plain skin with a dark line of lashes at its edge.
+    """
+    window = photo[canvas.CANVAS_Y : canvas.CANVAS_Y + canvas.EYES_HEIGHT]
+    window = window[:, canvas.CANVAS_X : canvas.CANVAS_X + canvas.CANVAS_WIDTH].astype(np.float64)
+    columns = np.arange(canvas.CANVAS_WIDTH) + canvas.CANVAS_X + 0.5
+    rows = np.arange(canvas.EYES_HEIGHT) + canvas.CANVAS_Y + 0.5
+    added = np.zeros_like(window)
+    for lower, upper in lids:
+        height = upper.at(columns)
+        band = []
+        for offset in (0.9, 1.0, 1.1):
+            row = np.clip(height - offset * LID_CM * scale - canvas.CANVAS_Y, 0, canvas.EYES_HEIGHT - 1).astype(int)
+            band.append(window[row, np.arange(canvas.CANVAS_WIDTH)])
+        skin = gaussian_filter1d(np.median(band, axis=0), 0.35 * scale, axis=0)
+        above = (height[None] - rows[:, None]) / scale  # cm above the lid's edge
+        colour = skin[None] * (1.0 - 0.10 * np.clip(1.0 - above / LID_CM, 0.0, 1.0))[..., None]
+        middle = np.linspace(upper.left, upper.right, 40)[8:-8]
+        opening = np.clip((upper.at(middle) + 0.5 - canvas.CANVAS_Y).astype(int), 0, canvas.EYES_HEIGHT - 1)
+        lash = np.percentile(window[opening, (middle - canvas.CANVAS_X).astype(int)], 15, axis=0)
+        line = np.clip(1.0 - np.abs(above + 0.02) / LASH_LINE_CM, 0.0, 1.0)[..., None]
+        line = np.where(above[..., None] < 0, np.maximum(line, 0.75), line)
+        colour = colour + 0.85 * line * (lash - colour)
+        ends = np.clip(upper.to_corner(columns) / 0.25, 0.0, 1.0)
+        top = np.clip((0.95 * LID_CM - above) / (0.35 * LID_CM), 0.0, 1.0) * (above > -0.6)
+        alpha = (ends[None] * top)[..., None]
+        added += alpha * (colour - window)
+    packed = np.clip(np.round(added + 128.0), 0, 255).astype(np.uint8).transpose(2, 0, 1)
+    return np.ascontiguousarray(packed)

@@ -1,0 +1,124 @@
+"""The curves along which the photo opens: between the lips and around the eyes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import PchipInterpolator
+from scipy.ndimage import gaussian_filter1d, median_filter
+from scipy.spatial import cKDTree
+
+Floats = NDArray[np.float64]
+
+# MediaPipe Face Mesh landmarks, from the picture's left to its right.
+UPPER_LIP = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
+LOWER_LIP = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
+RIGHT_UPPER_LID = (33, 246, 161, 160, 159, 158, 157, 173, 133)
+RIGHT_LOWER_LID = (33, 7, 163, 144, 145, 153, 154, 155, 133)
+LEFT_UPPER_LID = (362, 398, 384, 385, 386, 387, 388, 466, 263)
+LEFT_LOWER_LID = (362, 382, 381, 380, 374, 373, 390, 249, 263)
+
+CLOSED_CM = 0.35
+"""Inner lips nearer than this (median) are taken as closed: both layers share one seam, and the rest is the photo."""
+SNAP_CM = 0.35
+"""The lips' dark line is sought so far above and below the landmarks."""
+
+
+@dataclass(frozen=True)
+class Seam:
+    """One edge of skin, a curve y(x) in px between its two ends."""
+
+    x: Floats
+    y: Floats
+    above: bool
+    """Whether the skin that owns the edge lies above it."""
+    reach: float
+    """How far beyond the edge its layer is extended, at the middle, as a share of half the width."""
+
+    @property
+    def left(self) -> float:
+        return float(self.x[0])
+
+    @property
+    def right(self) -> float:
+        return float(self.x[-1])
+
+    def at(self, x: Floats) -> Floats:
+        """Height (px) at x, held at the ends."""
+        return np.interp(x, self.x, self.y)
+
+    def to_corner(self, x: Floats) -> Floats:
+        """Distance to the nearer end as a share of half the width; 0 at and beyond the ends, 1 in the middle."""
+        half = 0.5 * (self.right - self.left)
+        share: Floats = np.clip((half - np.abs(x - 0.5 * (self.left + self.right))) / half, 0.0, 1.0)
+        return share
+
+    def lens(self, x: Floats) -> Floats:
+        """Depth (px) of the foreign side into which the layer is extended: half an ellipse, 0 at the ends."""
+        middle, half = 0.5 * (self.left + self.right), 0.5 * (self.right - self.left)
+        depth: Floats = self.reach * half * np.sqrt(np.clip(1.0 - ((x - middle) / half) ** 2, 0.0, 1.0))
+        return depth
+
+    def distance(self, x: Floats, y: Floats, limit: float) -> Floats:
+        """Signed distance (px) of points to the edge: negative only beyond it and inside of the lens."""
+        fine = np.linspace(self.left, self.right, 600)
+        tree = cKDTree(np.c_[fine, self.at(fine)])
+        away = tree.query(np.c_[x.ravel(), y.ravel()])[0].reshape(x.shape)
+        beyond = (y - self.at(x)) if self.above else (self.at(x) - y)
+        foreign = (beyond > 0) & (x >= self.left) & (x <= self.right) & (beyond < np.maximum(self.lens(x), 2.0))
+        return np.clip(np.where(foreign, -away, away), -limit, limit)
+
+
+def curve(points: Floats) -> tuple[Floats, Floats]:
+    """Smooth curve through landmarks [N, 2], as 200 samples x and y."""
+    points = points[np.argsort(points[:, 0])]
+    points = points[np.r_[True, np.diff(points[:, 0]) > 0.3]]
+    x = np.linspace(points[0, 0], points[-1, 0], 200)
+    return x, PchipInterpolator(points[:, 0], points[:, 1])(x)
+
+
+def lip_seams(photo: NDArray[np.uint8], landmarks: Floats, scale: float) -> tuple[Seam, Seam]:
+    """Seams of the upper and of the lower lip.
+
+    Closed lips meet in the dark line of the photo, which the landmarks miss by up to 2 px, so there the seam is moved
+    onto that line.
+
+    Args:
+        photo: [512, 512, 3] RGB.
+        landmarks: [478, 2 or 3] px.
+        scale: px per cm.
+    """
+    x, upper = curve(landmarks[list(UPPER_LIP), :2])
+    x_low, y_low = curve(landmarks[list(LOWER_LIP), :2])
+    lower = np.interp(x, x_low, y_low)
+    if float(np.median(lower - upper)) < CLOSED_CM * scale:
+        line = dark_line(photo, x, 0.5 * (upper + lower), SNAP_CM * scale)
+        upper = lower = line
+    return Seam(x, upper, above=True, reach=1.9), Seam(x, lower, above=False, reach=1.1)
+
+
+def dark_line(photo: NDArray[np.uint8], x: Floats, y: Floats, reach: float) -> Floats:
+    """The darkest height near y at each x, smoothed along the mouth; the corners stay where they are."""
+    grey = cv2.GaussianBlur(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 0.8)
+    offsets = np.arange(-reach, reach + 0.01, 0.25)
+    rows = (y[:, None] + offsets[None]).astype(np.float32) - 0.5
+    columns = np.broadcast_to(x[:, None], rows.shape).astype(np.float32) - 0.5
+    value = cv2.remap(grey, columns, rows, cv2.INTER_LINEAR) + 1.2 * np.abs(offsets)[None]
+    step = float(x[1] - x[0])
+    found = gaussian_filter1d(median_filter(offsets[value.argmin(1)], int(9 / step) | 1), 4.0 / step)
+    ends = np.clip(np.minimum(x - x[0], x[-1] - x) / 5.0, 0.0, 1.0)
+    line: Floats = y + ends * found
+    return line
+
+
+def lid_seams(landmarks: Floats) -> list[tuple[Seam, Seam]]:
+    """(lower lid, upper lid) of the right eye, then of the left eye."""
+    eyes = []
+    for upper, lower in ((RIGHT_UPPER_LID, RIGHT_LOWER_LID), (LEFT_UPPER_LID, LEFT_LOWER_LID)):
+        x_up, y_up = curve(landmarks[list(upper), :2])
+        x_low, y_low = curve(landmarks[list(lower), :2])
+        eyes.append((Seam(x_low, y_low, above=False, reach=1.6), Seam(x_up, y_up, above=True, reach=1.6)))
+    return eyes

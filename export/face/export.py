@@ -1,0 +1,135 @@
+"""Export the three face graphs to the model repository: `python -m export.face.export`.
+
+Nothing is trained here: the graphs are written down, and the face model's basis and the picture of the teeth are baked in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from export.face.compositor import Compositor
+from export.face.face_geometry import FaceGeometry
+from export.face.renderer import Renderer
+from facestream.avatar.face_model import load_face_model
+from facestream.avatar.layers_canvas import AVATAR_TENSORS
+from facestream.parameters import PARAMETERS
+
+OPSET = 18
+
+INPUTS = {
+    "face_geometry": (
+        "PARAMETERS",
+        "AVATAR_MESH_INDEX",
+        "AVATAR_MESH_WEIGHT",
+        "AVATAR_SEAM_INDEX",
+        "AVATAR_SEAM_WEIGHT",
+        "AVATAR_SEAM_BLEND",
+        "AVATAR_HEAD",
+        "AVATAR_CONSTANTS",
+    ),
+    "renderer": (
+        "PARAMETERS",
+        "FACE_FLOW",
+        "SEAM_FLOW",
+        "AFFINES",
+        "AVATAR_SCORES",
+        "AVATAR_LIPS",
+        "AVATAR_CONSTANTS",
+    ),
+    "compositor": (
+        "FACE_FLOW",
+        "SEAM_FLOW",
+        "HEAD_FLOW",
+        "AFFINES",
+        "MOUTH_FLOW",
+        "STABLE_TEXTURE",
+        "AVATAR_PHOTO",
+        "AVATAR_SCORES",
+        "AVATAR_EYES",
+        "AVATAR_LIDS",
+    ),
+}
+OUTPUTS = {
+    "face_geometry": ("FACE_FLOW", "SEAM_FLOW", "HEAD_FLOW", "AFFINES"),
+    "renderer": ("MOUTH_FLOW", "MOUTH_TEXTURE"),
+    "compositor": ("FRAME",),
+}
+"""Tensors of each stage, in the order of its module's arguments and results."""
+
+
+def make_stage(stage: str) -> nn.Module:
+    """The module of one stage, ready to run."""
+    makers = {"face_geometry": lambda: FaceGeometry(load_face_model()), "renderer": Renderer, "compositor": Compositor}
+    module: nn.Module = makers[stage]()
+    return module.eval()
+
+
+def run(stage: nn.Module, names: Iterable[str], tensors: dict[str, Tensor]) -> tuple[Tensor, ...]:
+    """Run a stage on named tensors."""
+    with torch.no_grad():
+        made = stage(*(tensors[name] for name in names))
+    return made if isinstance(made, tuple) else (made,)
+
+
+def example(batch: int) -> dict[str, Tensor]:
+    """Blank inputs with a leading batch: their shapes are what the export needs."""
+    tensors = {"PARAMETERS": torch.zeros(batch, len(PARAMETERS))}
+    for name, (dtype, shape) in AVATAR_TENSORS.items():
+        tensors[name] = torch.from_numpy(np.ones((batch, *shape), dtype))
+    return tensors
+
+
+def export_stage(stage: str, module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Write one stage; `tensors` gives its example inputs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = INPUTS[stage]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            tuple(tensors[name] for name in names),
+            str(path),
+            input_names=list(names),
+            output_names=list(OUTPUTS[stage]),
+            dynamic_axes={name: {0: "batch"} for name in (*names, *OUTPUTS[stage])},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    graph = onnx.load(path)
+    onnx.checker.check_model(graph, full_check=True)
+    for output, made in zip(graph.graph.output, OUTPUTS[stage], strict=True):
+        for axis, size in enumerate(tensors[made].shape[1:], start=1):
+            output.type.tensor_type.shape.dim[axis].dim_value = int(size)
+    graph.producer_name, graph.producer_version, graph.doc_string = "facestream", "", ""
+    onnx.save(graph, path)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--repository", type=Path, default=Path("model_repository"), help="model repository to write into"
+    )
+    options = parser.parse_args()
+    tensors = example(2)
+    for stage in ("face_geometry", "renderer", "compositor"):
+        module = make_stage(stage)
+        tensors.update(zip(OUTPUTS[stage], run(module, INPUTS[stage], tensors), strict=True))
+        if stage == "renderer":
+            tensors["STABLE_TEXTURE"] = tensors["MOUTH_TEXTURE"]
+        path = options.repository / stage / "1" / "model.onnx"
+        export_stage(stage, module, tensors, path)
+        print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, {len(onnx.load(path).graph.node)} nodes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

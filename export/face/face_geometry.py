@@ -1,0 +1,238 @@
+"""face_geometry: from the 73 face parameters to the fields that say where each pixel of a layer comes from.
+
+Expression and head pose are kept apart. The expression moves the canonical picture (the portrait's own view): vertices
+move by the shared linear basis, mesh nodes follow their vertices, and the forward motion is inverted by Newton's method,
+since a picture is drawn by asking each pixel where it comes from. The mouth and the eyes open along seams, so there are
+two layers, each extended smoothly across its seam: layer 0 carries the upper lip and the lower lid, layer 1 the lower lip
+and the upper lid. The head pose then moves the picture as a relief, by a depth map.
+
+All displacements are in pixels, never absolute coordinates: these would not survive half precision.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from facestream.avatar import layers_canvas as canvas
+from facestream.avatar.face_model import FaceModel
+from facestream.contract import FRAME_SIZE
+from facestream.parameters import ARKIT, INDEX
+
+NEWTON_STEPS = 3
+HEAD_STEPS = 6
+SMOOTHING = 0.4
+"""Share of the 3x3 mean in the forward motion: the seams of the mesh are finer than the grid."""
+MINIMUM_DETERMINANT = 0.15
+"""Keeps Newton's method stable where the skin folds."""
+TEETH_BEHIND_LIPS_CM = 0.9
+TONGUE_FOLLOWS_JAW = 0.8
+TONGUE_LIFT_CM = 0.45
+
+AFFINES = ("upper_teeth", "lower_teeth", "tongue", "right_eye", "left_eye")
+"""Rows of AFFINES. The first three map canonical px to the model's cm (y upwards), the eyes map px to px."""
+
+
+def constant(constants: Tensor, name: str) -> Tensor:
+    """One field [B, n] of AVATAR_CONSTANTS [B, CONSTANTS_SIZE]."""
+    first, count = canvas.CONSTANTS[name]
+    return constants[:, first : first + count]
+
+
+def parameter(parameters: Tensor, name: str) -> Tensor:
+    """One face parameter [B, 1] of PARAMETERS [B, 73]."""
+    return parameters[:, INDEX[name] : INDEX[name] + 1]
+
+
+def node_centres(count: int, pitch: int) -> Tensor:
+    """Pixel position [1, 2, count, count] (x, y) of the nodes of a grid over the whole picture."""
+    line = (torch.arange(count, dtype=torch.float32) + 0.5) * pitch
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    return torch.stack([x, y])[None]
+
+
+def sample(field: Tensor, displacement: Tensor, at: Tensor) -> Tensor:
+    """Sample field [B, C, h, w], which covers the whole picture, at the pixels `at` + `displacement` [B, 2, H, W]."""
+    grid = ((at + displacement) * (2.0 / FRAME_SIZE) - 1.0).permute(0, 2, 3, 1)
+    return F.grid_sample(field, grid, padding_mode="border", align_corners=False)
+
+
+class FaceGeometry(nn.Module):
+    """Fields of the face for a batch of parameters and avatars."""
+
+    basis: Tensor
+    nodes: Tensor
+    head_nodes: Tensor
+
+    def __init__(self, model: FaceModel) -> None:
+        super().__init__()
+        shapes = np.einsum("pe,evk->pvk", model.arkit_matrix(), model.expression)  # [52, V, 3]
+        teeth = model.part_vertices("teeth_lower")
+        incisors = teeth[(np.abs(model.neutral[teeth, 0]) < 0.8) & (model.neutral[teeth, 2] > 9.6)]
+        jaw = shapes[:, incisors].mean(1, keepdims=True)  # [52, 1, 3], rides behind the vertices
+        rows = np.concatenate([shapes, jaw], 1)
+        self.vertices = rows.shape[1]
+        # A convolution of one pixel: a single-precision matrix product does not build for compute capability 7.5.
+        weight = torch.from_numpy(rows.reshape(len(ARKIT), -1).T.copy()).float()[:, :, None, None]
+        self.register_buffer("basis", weight)  # [(V + 1) * 3, 52, 1, 1]
+        self.register_buffer("nodes", node_centres(canvas.MESH_GRID, canvas.MESH_PITCH))
+        self.register_buffer("head_nodes", node_centres(canvas.HEAD_GRID, canvas.HEAD_PITCH))
+
+    def forward(
+        self,
+        parameters: Tensor,
+        mesh_index: Tensor,
+        mesh_weight: Tensor,
+        seam_index: Tensor,
+        seam_weight: Tensor,
+        seam_blend: Tensor,
+        head: Tensor,
+        constants: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Inputs as in the contract, each with a leading batch.
+
+        Returns:
+            FACE_FLOW [B, 2, 128, 128]: backward motion (px) of layer 0 on the mesh grid.
+            SEAM_FLOW [B, 2, 66, 50]: the same of layer 1 on the nodes around the canvas.
+            HEAD_FLOW [B, 2, 64, 64]: backward motion (px) of the head pose.
+            AFFINES [B, 5, 2, 3]: see the constant AFFINES.
+        """
+        moved = self.vertex_motion(parameters, constants)  # [B, V + 1, 2] px
+        field = follow(moved, mesh_index.flatten(1), mesh_weight.flatten(2), 3)  # [B, 2, 128 * 128]
+        field = field.reshape(-1, 2, canvas.MESH_GRID, canvas.MESH_GRID)
+        columns = follow(moved, seam_index.transpose(1, 2).flatten(1), seam_weight.transpose(1, 2).flatten(2), 3)
+        columns = columns.reshape(-1, 2, len(canvas.SEAMS), 1, canvas.SEAM_COLUMNS)
+        upper, lower = self.extend(field, columns, seam_blend.float())
+        face_flow = self.invert(upper, whole=True)
+        seam_flow = self.invert(lower, whole=False)
+        head_flow = self.head_flow(parameters, head.float(), constants)
+        return face_flow, seam_flow, head_flow, self.affines(parameters, moved[:, -1], constants)
+
+    def vertex_motion(self, parameters: Tensor, constants: Tensor) -> Tensor:
+        """Motion [B, V + 1, 2] (px) of each vertex and of the lower incisors."""
+        weights = parameters[:, : len(ARKIT)].clamp(0.0, 1.0) * constant(constants, "gain")
+        moved = F.conv2d(weights[:, :, None, None], self.basis).reshape(-1, self.vertices, 3)  # cm
+        projection = constant(constants, "projection").reshape(-1, 1, 6)
+        x = (moved * projection[..., :3]).sum(-1, keepdim=True)
+        y = (moved * projection[..., 3:]).sum(-1, keepdim=True)
+        return torch.cat([x, y], -1)
+
+    def extend(self, field: Tensor, columns: Tensor, blend: Tensor) -> tuple[Tensor, Tensor]:
+        """Both layers [B, 2, 128, 128]: `field`, but following its own seams inside of the canvas."""
+        here = window(field)  # [B, 2, 66, 50]
+        eye_rows = canvas.SEAM_EYE_ROWS
+        layers = []
+        for layer, (lip, lid) in enumerate(((0, 2), (1, 3))):
+            eyes = blend[:, layer : layer + 1, :eye_rows] * (columns[:, :, lid] - here[:, :, :eye_rows])
+            mouth = blend[:, layer : layer + 1, eye_rows:] * (columns[:, :, lip] - here[:, :, eye_rows:])
+            layers.append(field + at_window(torch.cat([eyes, mouth], 2)))
+        return layers[0], layers[1]
+
+    def invert(self, motion: Tensor, whole: bool) -> Tensor:
+        """Backward motion (px) at all nodes [B, 2, 128, 128] or at the canvas's [B, 2, 66, 50].
+
+        That is: for each node find u with u + motion(node + u) = 0.
+        """
+        near = F.pad(motion, (1, 1, 1, 1), mode="replicate")
+        motion = (1.0 - SMOOTHING) * motion + SMOOTHING * F.avg_pool2d(near, 3, 1)
+        near = F.pad(motion, (1, 1, 1, 1), mode="replicate")
+        step = 2.0 * canvas.MESH_PITCH
+        dx = (near[:, :, 1:-1, 2:] - near[:, :, 1:-1, :-2]) / step  # of (x, y) along x
+        dy = (near[:, :, 2:, 1:-1] - near[:, :, :-2, 1:-1]) / step
+        a, b, c, d = dx[:, :1] + 1.0, dy[:, :1], dx[:, 1:], dy[:, 1:] + 1.0
+        inverse = 1.0 / (a * d - b * c).clamp(min=MINIMUM_DETERMINANT)
+        packed = torch.cat([motion, d * inverse, -b * inverse, -c * inverse, a * inverse], 1)  # [B, 6, 128, 128]
+        targets = self.nodes if whole else window(self.nodes)
+        found = -motion if whole else -window(motion)
+        for _ in range(NEWTON_STEPS):
+            t = sample(packed, found, targets)
+            rest = found + t[:, :2]
+            rx, ry = rest[:, :1], rest[:, 1:]
+            found = found - torch.cat([t[:, 2:3] * rx + t[:, 3:4] * ry, t[:, 4:5] * rx + t[:, 5:6] * ry], 1)
+        return found
+
+    def head_flow(self, parameters: Tensor, head: Tensor, constants: Tensor) -> Tensor:
+        """Backward motion [B, 2, 64, 64] (px) of the relief `head` turned and moved by the head parameters."""
+
+        def wide(value: Tensor) -> Tensor:
+            return value[:, :, None, None]
+
+        depth, follows = head[:, :1], head[:, 1:]
+        pivot = constant(constants, "pivot")
+        yaw, pitch, roll = (wide(parameter(parameters, f"head{axis}")) for axis in ("Yaw", "Pitch", "Roll"))
+        x = self.head_nodes[:, :1] - wide(pivot[:, 0:1])
+        y = self.head_nodes[:, 1:] - wide(pivot[:, 1:2])
+        turned_x = torch.cos(yaw) * x + torch.sin(yaw) * depth  # the nose goes to the right of the picture
+        turned_z = torch.cos(yaw) * depth - torch.sin(yaw) * x
+        turned_y = torch.cos(pitch) * y + torch.sin(pitch) * turned_z
+        near = 1.0 + wide(parameter(parameters, "headZ"))
+        new_x = near * (torch.cos(roll) * turned_x - torch.sin(roll) * turned_y)
+        new_y = near * (torch.sin(roll) * turned_x + torch.cos(roll) * turned_y)
+        moved_x = new_x - x + FRAME_SIZE * wide(parameter(parameters, "headX"))
+        moved_y = new_y - y + FRAME_SIZE * wide(parameter(parameters, "headY"))
+        motion = follows * torch.cat([moved_x, moved_y], 1)
+        found = -motion
+        for _ in range(HEAD_STEPS):
+            found = -sample(motion, found, self.head_nodes)
+        return found
+
+    def affines(self, parameters: Tensor, jaw: Tensor, constants: Tensor) -> Tensor:
+        """AFFINES [B, 5, 2, 3]; `jaw` [B, 2] is the motion of the lower incisors, px."""
+        teeth = constant(constants, "teeth")
+        origin, scale = teeth[:, 0:2], teeth[:, 2:4]
+        px_per_cm = constant(constants, "scale")
+        turn = torch.cat([parameter(parameters, "headYaw"), parameter(parameters, "headPitch")], 1)
+        # The teeth lie behind the lips, so a turning head leaves them behind.
+        behind = -TEETH_BEHIND_LIPS_CM * px_per_cm * turn
+        # A tongue put out is raised from the floor of the mouth first.
+        lifted = torch.cat([0.0 * px_per_cm, -TONGUE_LIFT_CM * px_per_cm * parameter(parameters, "tongueOut")], 1)
+        rows = []
+        for own in (0.0 * jaw, jaw, TONGUE_FOLLOWS_JAW * jaw + lifted):
+            shifted = origin + behind + own
+            rows.append(axis_aligned(scale, -scale * shifted))
+        radius = constant(constants, "eye_radius")
+        for side in ("Right", "Left"):
+            gaze = torch.cat([parameter(parameters, f"gaze{axis}{side}") for axis in ("Yaw", "Pitch")], 1)
+            rows.append(axis_aligned(torch.ones_like(gaze), -radius * torch.sin(gaze)))
+        return torch.stack(rows, 1)
+
+
+def follow(moved: Tensor, index: Tensor, weight: Tensor, corners: int) -> Tensor:
+    """Motion of points that hang on vertices.
+
+    Args:
+        moved: [B, V, 2].
+        index: [B, corners * N] vertex of each corner.
+        weight: [B, corners, N].
+        corners: vertices per point.
+
+    Returns:
+        [B, 2, N].
+    """
+    batch = torch.arange(moved.shape[0], dtype=torch.int32, device=moved.device)[:, None]
+    rows = (index + batch * moved.shape[1]).reshape(-1)
+    taken = moved.reshape(-1, 2).index_select(0, rows).reshape(-1, corners, weight.shape[2], 2)
+    return (taken * weight.float()[..., None]).sum(1).transpose(1, 2)
+
+
+def axis_aligned(scale: Tensor, shift: Tensor) -> Tensor:
+    """[B, 2, 3] rows of x' = scale * x + shift for both axes; scale and shift [B, 2]."""
+    zero = torch.zeros_like(scale[:, :1])
+    x = torch.cat([scale[:, :1], zero, shift[:, :1]], 1)
+    y = torch.cat([zero, scale[:, 1:], shift[:, 1:]], 1)
+    return torch.stack([x, y], 1)
+
+
+def window(field: Tensor) -> Tensor:
+    """The nodes [..., 66, 50] of a field [..., 128, 128] that lie around the canvas."""
+    rows = slice(canvas.SEAM_ROW, canvas.SEAM_ROW + canvas.SEAM_ROWS)
+    return field[..., rows, canvas.SEAM_COLUMN : canvas.SEAM_COLUMN + canvas.SEAM_COLUMNS]
+
+
+def at_window(field: Tensor) -> Tensor:
+    """The reverse of `window`: [B, C, 66, 50] in a field of zeros [B, C, 128, 128]."""
+    left, top = canvas.SEAM_COLUMN, canvas.SEAM_ROW
+    right = canvas.MESH_GRID - left - canvas.SEAM_COLUMNS
+    return F.pad(field, (left, right, top, canvas.MESH_GRID - top - canvas.SEAM_ROWS))

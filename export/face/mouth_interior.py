@@ -1,0 +1,192 @@
+"""Bake the teeth, the gums and the tongue: `python -m export.face.mouth_interior --ict-facekit PATH`.
+
+One picture serves all avatars: the renderer tints and lights it. It is drawn from the full-resolution teeth of
+ICT-FaceKit (the input that `export.face.face_model` describes) and kept as `mouth_interior.png`, premultiplied RGBA
+with three layers of LAYER_HEIGHT rows below each other: upper teeth, lower teeth, tongue. Layers are orthographic
+views in the face model's centimetres (`LAYER_TOP` says where each begins); the lower jaw is drawn half open, because
+that is when it is seen, and then put back by its incisors' way. The tongue is a painted dome: of the model's tongue
+little more than the tip could be seen, and its rim is not modelled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from export.face.face_model import SOURCE_PARTS, polygons_to_triangles, tongue_mask, vertex_normals
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+PICTURE = Path(__file__).with_name("mouth_interior.png")
+PIXELS_PER_CM = 18.0
+LAYER_WIDTH, LAYER_HEIGHT = 128, 48
+LAYER_LEFT = -LAYER_WIDTH / 2 / PIXELS_PER_CM
+"""Model x (cm) of the left edge of each layer."""
+LAYER_TOP = (-1.15, -2.60, -2.60)
+"""Model y (cm, upwards) of the upper edge of each layer; the lower two with the jaw closed."""
+SUPERSAMPLING = 6
+SEEN_AT_JAW_OPEN = 0.45
+"""Strength of jawOpen at which the lower layers are drawn."""
+
+ENAMEL = np.array([0.93, 0.885, 0.80])
+GUM = np.array([0.66, 0.36, 0.34])
+TONGUE = np.array([0.70, 0.37, 0.35])
+LIGHT = np.array([-0.20, 0.35, 0.92])
+"""Direction of the key light; the fill comes from the viewer."""
+
+
+def draw(points: Floats, triangles: Ints, attributes: Floats, top: float) -> tuple[Floats, NDArray[np.bool_]]:
+    """Rasterise with a depth buffer, orthographically along z.
+
+    Args:
+        points: [V, 3] cm.
+        triangles: [T, 3].
+        attributes: [V, K], interpolated over the triangles.
+        top: model y of the upper edge of the picture.
+
+    Returns:
+        [H, W, K] attributes at SUPERSAMPLING times the resolution, and the mask of covered pixels [H, W].
+    """
+    scale = PIXELS_PER_CM * SUPERSAMPLING
+    height, width = LAYER_HEIGHT * SUPERSAMPLING, LAYER_WIDTH * SUPERSAMPLING
+    x = (points[:, 0] - LAYER_LEFT) * scale - 0.5
+    y = (top - points[:, 1]) * scale - 0.5
+    depth = np.full((height, width), -np.inf)
+    out = np.zeros((height, width, attributes.shape[1]))
+    for corners in triangles:
+        px, py = x[corners], y[corners]
+        x0, x1 = max(int(np.ceil(px.min())), 0), min(int(px.max()), width - 1)
+        y0, y1 = max(int(np.ceil(py.min())), 0), min(int(py.max()), height - 1)
+        area = (px[1] - px[0]) * (py[2] - py[0]) - (px[2] - px[0]) * (py[1] - py[0])
+        if x1 < x0 or y1 < y0 or abs(area) < 1e-9:
+            continue
+        gx, gy = np.meshgrid(np.arange(x0, x1 + 1), np.arange(y0, y1 + 1))
+        v = ((gx - px[0]) * (py[2] - py[0]) - (px[2] - px[0]) * (gy - py[0])) / area
+        w = ((px[1] - px[0]) * (gy - py[0]) - (gx - px[0]) * (py[1] - py[0])) / area
+        weights = np.stack([1 - v - w, v, w], -1)
+        z = weights @ points[corners, 2]
+        here = (weights >= -1e-6).all(-1) & (z > depth[gy, gx])
+        depth[gy[here], gx[here]] = z[here]
+        out[gy[here], gx[here]] = weights[here] @ attributes[corners]
+    return out, np.isfinite(depth)
+
+
+def shade(albedo: Floats, normal: Floats, depth_cm: Floats, gloss: float, occlusion: float) -> Floats:
+    """Light [H, W, 3] of a moist surface: soft key and fill light, a highlight, and darkness with depth."""
+    normal = normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-6)
+    normal[..., 2] = np.abs(normal[..., 2])
+    light = LIGHT / np.linalg.norm(LIGHT)
+    half = light + np.array([0.0, 0.0, 1.0])
+    half /= np.linalg.norm(half)
+    wrapped = np.clip((normal @ light + 0.35) / 1.35, 0, 1)
+    diffuse = 0.30 + 0.45 * wrapped + 0.25 * normal[..., 2] ** 1.5
+    highlight = gloss * np.clip(normal @ half, 0, 1) ** 48
+    dark = np.exp(-occlusion * np.maximum(depth_cm, 0.0))
+    lit: Floats = (albedo * diffuse[..., None] + highlight[..., None]) * dark[..., None]
+    return lit
+
+
+def layer(points: Floats, groups: list[tuple[Ints, str]], top: float) -> NDArray[np.uint8]:
+    """One layer, premultiplied RGBA uint8 [LAYER_HEIGHT, LAYER_WIDTH, 4]; groups are (triangles, material)."""
+    normals = np.zeros_like(points)
+    material = np.zeros(len(points))
+    names = [name for _, name in groups]
+    for number, (triangles, _) in enumerate(groups):
+        used = np.unique(triangles)
+        normals[used] = vertex_normals(points, triangles)[used]
+        material[used] = number
+    triangles = np.vstack([t for t, _ in groups])
+    drawn, covered = draw(points, triangles, np.c_[normals, points, material], top)
+    which = np.round(drawn[..., 6]).astype(int)
+    front = points[np.unique(triangles), 2].max()
+    depth = front - drawn[..., 5]
+    colour = np.zeros((*covered.shape, 3))
+    for number, name in enumerate(names):
+        albedo, gloss, occlusion = {
+            "teeth": (ENAMEL, 0.16, 0.30),
+            "gum": (GUM, 0.10, 0.34),
+        }[name]
+        lit = shade(np.broadcast_to(albedo, colour.shape), drawn[..., :3], depth, gloss, occlusion)
+        colour[which == number] = lit[which == number]
+    rgba = np.dstack([np.clip(colour, 0, 1) * covered[..., None], covered])
+    small = cv2.resize(rgba, (LAYER_WIDTH, LAYER_HEIGHT), interpolation=cv2.INTER_AREA)
+    return np.round(small * 255).astype(np.uint8)
+
+
+def tongue() -> NDArray[np.uint8]:
+    """The tongue's layer: a dome that is darker towards the throat, with a groove along its middle."""
+    height, width = LAYER_HEIGHT * SUPERSAMPLING, LAYER_WIDTH * SUPERSAMPLING
+    scale = PIXELS_PER_CM * SUPERSAMPLING
+    x, y = np.meshgrid((np.arange(width) + 0.5) / scale + LAYER_LEFT, LAYER_TOP[2] - (np.arange(height) + 0.5) / scale)
+    u, v = x / 1.9, (y + 3.75) / 0.95
+    radius = np.sqrt(np.abs(u) ** 2.4 + np.abs(v) ** 2.4)
+    alpha = np.clip((1.0 - radius) / 0.10, 0, 1)
+    bulge = np.sqrt(np.clip(1 - np.minimum(radius, 1) ** 2, 0.02, 1))
+    normal = np.dstack([0.75 * u, 0.65 * v, bulge + 0.25])
+    depth = 2.2 * np.clip(0.35 + 0.65 * v, 0, 1)
+    groove = 1 - 0.20 * np.exp(-((x / 0.13) ** 2)) * np.clip(1 - v * v, 0, 1)
+    noise = cv2.GaussianBlur(np.random.default_rng(1).normal(size=x.shape), (0, 0), 0.5 * SUPERSAMPLING)
+    base = TONGUE * (groove * (1 + 0.03 * noise / noise.std()))[..., None]
+    lit = np.clip(shade(base, normal, depth, 0.10, 0.38), 0, 1)
+    small = cv2.resize(
+        np.dstack([lit * alpha[..., None], alpha]), (LAYER_WIDTH, LAYER_HEIGHT), interpolation=cv2.INTER_AREA
+    )
+    return np.round(small * 255).astype(np.uint8)
+
+
+def bake(pack: Path) -> NDArray[np.uint8]:
+    """The whole picture, uint8 [3 * LAYER_HEIGHT, LAYER_WIDTH, 4]."""
+    with np.load(pack, allow_pickle=False) as data:
+        neutral = data["neutral"].astype(np.float64)
+        names = [str(name) for name in data["expression_names"]]
+        jaw = data["expression"][names.index("jawOpen")].astype(np.float64)
+        polygons = data["quads"].astype(np.int64)
+    teeth = polygons_to_triangles(polygons[slice(*SOURCE_PARTS["teeth"])])
+    gums = polygons_to_triangles(polygons[slice(*SOURCE_PARTS["gums"])])
+    moving = jaw[:, 1] < -0.3
+    lower_teeth = np.unique(teeth)[moving[np.unique(teeth)]]
+
+    def front(triangles: Ints, reach: float) -> Ints:
+        """Drop what lies deep in the throat."""
+        kept: Ints = triangles[neutral[triangles, 2].min(1) > 10.6 - reach]
+        return kept
+
+    upper = [(front(teeth[~moving[teeth].any(1)], 4.2), "teeth"), (front(gums[~moving[gums].any(1)], 2.4), "gum")]
+    incisors = lower_teeth[(np.abs(neutral[lower_teeth, 0]) < 0.8) & (neutral[lower_teeth, 2] > 9.6)]
+    opened = neutral + SEEN_AT_JAW_OPEN * (jaw - jaw[incisors].mean(0))
+    low_gums = gums[moving[gums].all(1) & ~tongue_mask(neutral, gums, moving, lower_teeth)[gums].any(1)]
+    lower = [
+        (front(teeth[moving[teeth].all(1)], 4.2), "teeth"),
+        (front(low_gums, 2.2), "gum"),
+    ]
+    return np.vstack([layer(neutral, upper, LAYER_TOP[0]), layer(opened, lower, LAYER_TOP[1]), tongue()])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--ict-facekit",
+        type=Path,
+        default=os.environ.get("ICT_FACEKIT"),
+        metavar="PATH",
+        help="the packed ICT-FaceKit data (.npz); the environment's ICT_FACEKIT if not given",
+    )
+    parser.add_argument("-o", "--output", type=Path, default=PICTURE, help="file to write")
+    options = parser.parse_args()
+    if options.ict_facekit is None or not Path(options.ict_facekit).is_file():
+        parser.error(f"--ict-facekit: {options.ict_facekit} is not a file (or set ICT_FACEKIT)")
+    picture = bake(Path(options.ict_facekit))
+    cv2.imwrite(str(options.output), cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA))
+    print(f"{options.output}: {options.output.stat().st_size / 1e3:.0f} KB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
