@@ -7,6 +7,7 @@ from pathlib import Path
 import onnx
 import pytest
 from facestream import contract
+from facestream.avatar.layers_canvas import AVATAR_TENSORS
 from facestream.parameters import ARKIT, EMOTIONS, PARAMETERS
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 
@@ -18,6 +19,7 @@ STATEFUL = {name: config for name, config in CONFIGS.items() if config.HasField(
 
 SHAPES = {
     "AUDIO": [contract.CHUNK_SAMPLES],
+    "AVATAR": [contract.AVATAR_NAME_BYTES],
     "AUDIO_WINDOW": [contract.WINDOW_SAMPLES],
     "EMBEDDING": [contract.EMBEDDING_STEPS, contract.EMBEDDING_SIZE],
     "SPEECH_FACE": [len(ARKIT)],
@@ -41,6 +43,12 @@ def test_shapes_are_the_contract(name: str) -> None:
     for tensor in [*CONFIGS[name].input, *CONFIGS[name].output]:
         if tensor.name in SHAPES:
             assert list(tensor.dims) == SHAPES[tensor.name], tensor.name
+
+
+def test_avatar_store_gives_what_a_bundle_holds() -> None:
+    triton = {"uint8": "UINT8", "int32": "INT32", "float16": "FP16", "float32": "FP32"}
+    bundle = {name: (triton[dtype], list(shape)) for name, (dtype, shape) in AVATAR_TENSORS.items()}
+    assert tensors_of_config(CONFIGS["avatar_store"].output) == bundle | {"ADMITTED": ("BOOL", [1])}
 
 
 @pytest.mark.parametrize("name", CONFIGS)

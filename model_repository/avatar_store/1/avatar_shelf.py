@@ -38,9 +38,11 @@ class AvatarShelf:
         held = self._loaded.get(name)
         if held is None or held[:2] != (path, changed):
             try:
-                held = (path, changed, load_bundle(path).tensors)
+                tensors = load_bundle(path).tensors
             except BundleError as error:
                 raise SessionRefused(f"AVATAR {name!r}: {error}") from error
+            # Copies, because DLPack hands out writable arrays only, and would copy read-only ones for every frame.
+            held = (path, changed, {key: array.copy() for key, array in tensors.items()})
             self._loaded[name] = held
         return held[2]
 
