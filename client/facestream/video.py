@@ -102,6 +102,7 @@ class VideoWriter:
             packet.stream = self._video
             packet.time_base = Fraction(1, _TICKS_PER_SECOND)
             packet.pts = packet.dts = at - (len(packets) - 1 - number)
+            packet.duration = _TICKS if number == len(packets) - 1 else 1
             packet.is_keyframe = keyframe if len(packets) == 1 else number == 0
             self._container.mux(packet)
 
