@@ -76,7 +76,7 @@ class Frame:
     latency_s: float
     """Seconds from sending the request that completed this frame to its arrival; the look-ahead is not in it."""
     picture: NDArray[np.uint8] | None = None
-    """RGB, uint8 [512, 512, 3] (output "rgb")."""
+    """RGB, uint8 [512, 512, 3], read-only (output "rgb")."""
     packet: bytes | None = None
     """One H.264 access unit in Annex B form (output "h264")."""
     keyframe: bool = False
