@@ -1,0 +1,34 @@
+"""The figures in perf/results are compared between machines and commits: what they rest on is held here."""
+
+from __future__ import annotations
+
+import base64
+import os
+import platform
+import re
+
+import numpy as np
+from facestream.contract import CHUNK_SAMPLES
+
+from perf import machine, perf_analyzer, process_memory
+
+
+def test_the_machines_name_is_a_folder_and_tells_nobodys_host() -> None:
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*-\d+-cores?", machine.slug())
+    assert platform.node() not in str(machine.describe())
+
+
+def test_perf_analyzer_sends_the_sound_unchanged() -> None:
+    """Its figures would be those of silence, which costs another time."""
+    sound = np.linspace(-1, 1, 2 * CHUNK_SAMPLES + 7, dtype=np.float32)
+    (steps,) = perf_analyzer.input_data(sound, "ada", "h264")["data"]
+    assert [sorted(step) for step in steps] == [["AUDIO", "AVATAR", "EMOTION"]] * 2
+    second = base64.b64decode(steps[1]["AUDIO"]["content"]["b64"])
+    np.testing.assert_array_equal(np.frombuffer(second, "<f4"), sound[CHUNK_SAMPLES : 2 * CHUNK_SAMPLES])
+    assert base64.b64decode(steps[0]["AVATAR"]["content"]["b64"]).rstrip(b"\0") == b"ada"
+
+
+def test_memory_is_that_of_the_whole_group() -> None:
+    """In MiB, and shared pages once: an interpreter with numpy takes tens of them."""
+    memory = process_memory.of_group(os.getpgid(0))
+    assert memory.rss >= memory.pss > 10
