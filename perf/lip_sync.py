@@ -66,7 +66,7 @@ GAP_WEIGHTS: Final = {
 
 
 class Clip(NamedTuple):
-    """One recording: `audio` float32[n] mono at SAMPLE_RATE and its `phonemes` (ARPAbet name, start, end) in seconds."""
+    """One recording: `audio` float32[n] mono at SAMPLE_RATE; `phonemes` (ARPAbet name, start, end) in seconds."""
 
     name: str
     audio: Audio
@@ -156,10 +156,10 @@ def default_sets(folder: Path) -> dict[str, list[tuple[Path, str]]]:
     """Return the default recordings and their words, by set."""
     data = fetch_recordings(folder)
     sets = {"librivox": [(path, path.with_suffix(".txt").read_text()) for path in sorted(data.glob("librivox/*.wav"))]}
-    cards = dict(
-        (match.group(2), match.group(1))
+    cards = {
+        match.group(2): match.group(1)
         for match in re.finditer(r"<s>\s*(.*?)\s*</s>\s*\((\w+)\)", (data / "cards/cards.transcription").read_text())
-    )
+    }
     sets["cards"] = [(path, cards[path.stem]) for path in sorted(data.glob("cards/*.wav")) if path.stem in cards]
     spoken = [path for path in sorted(CHANNEL_TEST.glob("*.wav")) if path.stem != "Noise"]
     if spoken:
@@ -191,7 +191,7 @@ class SpeechNetworks:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
-        self._encoder, self._expression = (
+        self.encoder, self.expression = (
             onnxruntime.InferenceSession(
                 str(repository / stage / "1" / "model.onnx"), options, providers=["CPUExecutionProvider"]
             )
@@ -206,8 +206,8 @@ class SpeechNetworks:
         shown = []
         for request in range(frames + LOOKAHEAD_FRAMES):
             window = stream[request * CHUNK_SAMPLES :][None, :WINDOW_SAMPLES]
-            (embedding,) = self._encoder.run(["EMBEDDING"], {"AUDIO_WINDOW": window})
-            (face,) = self._expression.run(["SPEECH_FACE"], {"EMBEDDING": embedding})
+            (embedding,) = self.encoder.run(["EMBEDDING"], {"AUDIO_WINDOW": window})
+            (face,) = self.expression.run(["SPEECH_FACE"], {"EMBEDDING": embedding})
             shown.append(face[0])
         return np.asarray(shown[LOOKAHEAD_FRAMES:], np.float64)
 
@@ -226,10 +226,10 @@ def loudness_faces(audio: Audio) -> Floats:
 def lip_gap(faces: Floats) -> Floats:
     """Distance of the lips float64[n], in units of jawOpen's, of weights float64[n, 52]."""
     names = [parameter.name for parameter in ARKIT]
-    gap = np.zeros(len(faces))
+    gap: Floats = np.zeros(len(faces))
     for name, weight in GAP_WEIGHTS.items():
         gap += weight * faces[:, names.index(name)]
-    return np.clip(gap, 0, None)
+    return np.asarray(np.maximum(gap, 0.0))
 
 
 def frame_times(count: int) -> Floats:
@@ -241,7 +241,7 @@ def wanted_gap(phonemes: Phonemes, times: Floats) -> Floats:
     """Coarticulated lip gap of the aligned phonemes at `times`."""
     fine = np.arange(0.0, times[-1] + 0.5, 1 / 240)
     shapes, _ = curves(segments(phonemes, "arpabet"), fine)
-    return np.interp(times, fine, shapes[0])
+    return np.asarray(np.interp(times, fine, shapes[0]))
 
 
 def silences(phonemes: Phonemes) -> list[tuple[float, float]]:
@@ -288,7 +288,7 @@ def judge(clips: Iterable[Clip], faces_of: Callable[[Audio], Floats]) -> dict[st
         np.concatenate([want[s] for want, s in zip(wanted, spoken, strict=True)]),
     )[0, 1]
 
-    shifts = np.arange(-0.2, 0.2001, 0.005)
+    shifts = np.arange(-40, 41) * 0.005
     fits = []
     for shift in shifts:
         moved = [np.interp(t + shift, t, gap)[s] for t, gap, s in zip(times, gaps, spoken, strict=True)]
@@ -298,6 +298,7 @@ def judge(clips: Iterable[Clip], faces_of: Callable[[Audio], Floats]) -> dict[st
             ]
         )
 
+    lag = round(1000 * float(shifts[int(np.argmax(fits))]), 1)
     still, moving = [], []
     for clip, t, face in zip(clips, times, faces, strict=True):
         change = np.abs(np.diff(face, axis=0)).sum(1)
@@ -318,8 +319,8 @@ def judge(clips: Iterable[Clip], faces_of: Callable[[Audio], Floats]) -> dict[st
         "lip_gap_r": float(r),
         "pbm_closed": float(np.mean(np.asarray(bilabials) <= closed)) if bilabials else None,
         "open_vowels_closed": float(np.mean(np.asarray(vowels) <= closed)),
-        "abs_lag_ms": abs(float(shifts[int(np.argmax(fits))]) * 1000),
-        "lag_ms": float(shifts[int(np.argmax(fits))]) * 1000,
+        "abs_lag_ms": abs(lag),
+        "lag_ms": lag,
         "silence_motion_percent": 100 * float(np.concatenate(still).mean() / np.concatenate(moving).mean()),
         "vowel_gap": float(np.median(vowels)),
         "bilabials": float(len(bilabials)),

@@ -1,0 +1,103 @@
+"""Parts of the speech networks in torch: the spectrogram, causality and the articulation layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from facestream.contract import SAMPLE_RATE, WINDOW_SAMPLES
+from facestream.parameters import INDEX
+
+torch = pytest.importorskip("torch", reason="torch is in the extra [export]")
+
+from export.speech.augment import Augmenter  # noqa: E402
+from export.speech.network import ArticulationLayer, Expression, LogMel, SpeechEncoder  # noqa: E402
+from export.speech.phonemes import VISEMES  # noqa: E402
+
+OPENING = [INDEX["jawOpen"], INDEX["mouthFunnel"], INDEX["tongueOut"]]
+OPENING += [INDEX[f"mouth{part}{side}"] for part in ("LowerDown", "UpperUp") for side in ("Left", "Right")]
+
+
+def visemes_of(name: str) -> Any:
+    return torch.nn.functional.one_hot(torch.tensor([VISEMES.index(name)]), len(VISEMES)).float()
+
+
+def test_closed_lips_meet_whatever_else_is_predicted() -> None:
+    """The regressed gap rarely reaches 0 on p, b and m: the gate must win over a wide-open prediction."""
+    face = ArticulationLayer()(torch.tensor([[0.9, -0.8, 0.7, 0.0]]), visemes_of("PP"))
+    assert face[0, OPENING].abs().max() == 0
+    assert face[0, INDEX["mouthPressLeft"]] > 0.1
+
+
+def test_silence_is_exactly_rest() -> None:
+    """A rest that is only nearly rest shimmers."""
+    face = ArticulationLayer()(torch.tensor([[0.2, 0.4, 0.3, 0.1]]), visemes_of("sil"))
+    assert face.abs().max() == 0
+
+
+@pytest.mark.parametrize(
+    ("lips", "viseme", "name", "low"),
+    [
+        ([0.85, 0.0, 0.0, 0.0], "aa", "jawOpen", 0.35),
+        ([0.15, -0.9, 0.0, 0.0], "ou", "mouthPucker", 0.4),
+        ([0.6, -0.7, 0.0, 0.0], "oh", "mouthFunnel", 0.15),
+        ([0.25, 0.7, 0.0, 0.0], "ih", "mouthStretchLeft", 0.15),
+        ([0.08, 0.0, 0.0, 0.9], "FF", "mouthRollLower", 0.3),
+        ([0.2, 0.0, 0.0, 0.0], "TH", "tongueOut", 0.1),
+    ],
+)
+def test_each_sound_moves_its_own_weights(lips: list[float], viseme: str, name: str, low: float) -> None:
+    """A weight wired to the wrong cause gives a mouth that opens but does not speak."""
+    face = ArticulationLayer()(torch.tensor([lips]), visemes_of(viseme))
+    assert face[0, INDEX[name]] >= low
+    assert face.max() <= 1
+    assert face[0, INDEX["jawOpen"]] <= 0.6
+
+
+def test_spectrogram_is_the_fourier_transforms() -> None:
+    """The DFT is spelt as a convolution over hops; a wrong layout would still train, on noise."""
+    rng = np.random.default_rng(0)
+    audio = rng.standard_normal(WINDOW_SAMPLES).astype(np.float32) * 0.1
+    module = LogMel()
+    got = module.power(torch.from_numpy(audio)[None])[0].numpy()
+    assert got.shape == (64, 80)
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(600) / 600)
+    for step in (0, 37, 79):
+        spectrum = np.abs(np.fft.rfft(audio[200 * step :][:600] * hann)) ** 2 / (hann**2).sum()
+        wanted = module.bands[:, :, 0].numpy() @ spectrum[1:191]
+        np.testing.assert_allclose(got[:, step], wanted, rtol=1e-3, atol=1e-9)
+
+
+def test_a_tone_lights_its_own_band() -> None:
+    """Mel bands out of order would pass every shape check."""
+    module = LogMel()
+    peaks = []
+    for hertz in (200.0, 1000.0, 4000.0):
+        tone = np.sin(2 * np.pi * hertz * np.arange(WINDOW_SAMPLES) / SAMPLE_RATE).astype(np.float32)
+        peaks.append(int(module(torch.from_numpy(tone)[None])[0, :, 40].argmax()))
+    assert peaks == sorted(peaks)
+    assert peaks[0] < 10
+    assert peaks[2] > 40
+
+
+def test_a_window_holds_all_that_an_answer_depends_on() -> None:
+    """Training runs over passages, serving over windows: they agree only while the network's past fits the window."""
+    torch.manual_seed(0)
+    encoder, expression = SpeechEncoder().eval(), Expression().eval()
+    mel = torch.randn(1, 64, 200)
+    with torch.inference_mode():
+        passage = expression.head(expression.trunk(encoder.encode(mel)))[0, :, -1]
+        windowed = encoder.encode(mel[:, :, -80:])[:, :, -1 - expression.reach :]
+        window = expression.head(expression.trunk(windowed))[0, :, -1]
+    np.testing.assert_allclose(window.numpy(), passage.numpy(), atol=1e-5)
+
+
+def test_augmentation_repeats_with_its_seed_and_stays_a_power() -> None:
+    """Negative or infinite power turns into NaN in the logarithm, hours into a training."""
+    power = torch.rand(8, 64, 384) * 1e-3
+    first = Augmenter(torch.Generator().manual_seed(5))(power)
+    again = Augmenter(torch.Generator().manual_seed(5))(power)
+    assert torch.equal(first, again)
+    assert torch.isfinite(first).all()
+    assert (first >= 0).all()
