@@ -248,7 +248,8 @@ def make(pack: Path) -> dict[str, NDArray[np.generic]]:
     mesh = numbers.reshape(-1, 3).astype(np.int64)
     part_of = np.concatenate(part)
     rest, moves, modes = neutral[old], expression[:, old], identity[:, old]
-    moves = np.concatenate([moves, tongue_out(rest, tongue[old])[None]])
+    visible = np.isin(np.arange(len(old)), mesh[part_of == PARTS.index("tongue")])
+    moves = np.concatenate([moves, tongue_out(rest, visible)[None]])
     names.append("tongueOut")
     expression_q, expression_scale = quantise(moves)
     identity_q, identity_scale = quantise(modes)

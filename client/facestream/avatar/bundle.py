@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from facestream.avatar.face_model import load_face_model
 from facestream.avatar.layers_canvas import AVATAR_TENSORS
 from facestream.avatar_name import check_avatar_name
+from facestream.errors import FacestreamError
 
 BUNDLE_SUFFIX = ".avatar"
 MANIFEST = "manifest.json"
@@ -45,7 +46,7 @@ MAX_NPY_HEADER_BYTES = 1024
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # one content, one file: no times in the archive
 
 
-class BundleError(ValueError):
+class BundleError(FacestreamError, ValueError):
     """The file is not a bundle that can be loaded; the message says why."""
 
 

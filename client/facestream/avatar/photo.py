@@ -16,6 +16,7 @@ from facestream.avatar import landmark_topology as topology
 from facestream.avatar.face_model import FaceModel
 from facestream.avatar.landmarks import Detection, detect_faces, find_landmarks
 from facestream.contract import FRAME_SIZE
+from facestream.errors import FacestreamError
 
 Floats = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -45,7 +46,7 @@ OTHER_FACE_AREA = 0.2
 """A second face counts when its box has at least this share of the first one's area."""
 
 
-class PhotoError(ValueError):
+class PhotoError(FacestreamError, ValueError):
     """No avatar can be made of this photo; the message says why and what to change."""
 
 

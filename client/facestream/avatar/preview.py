@@ -1,0 +1,100 @@
+"""See an avatar without a server: run the three stages that draw, and lay some of its faces on one sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+
+from facestream.avatar.bundle import Bundle
+from facestream.parameters import INDEX, PARAMETERS
+
+Image = NDArray[np.uint8]
+
+STAGES = ("face_geometry", "renderer", "compositor")
+
+POSES: Mapping[str, Mapping[str, float]] = {
+    "rest": {},
+    "M, B, P": {"mouthPressLeft": 0.4, "mouthPressRight": 0.4, "mouthRollLower": 0.25, "mouthRollUpper": 0.15},
+    "jawOpen 0.25": {"jawOpen": 0.25},
+    "jawOpen 0.7": {"jawOpen": 0.7},
+    "mouthFunnel": {"mouthFunnel": 0.8, "jawOpen": 0.2},
+    "mouthPucker": {"mouthPucker": 0.8, "jawOpen": 0.05},
+    "smile, teeth": {
+        **{f"mouth{what}{side}": 0.55 for what in ("Smile",) for side in ("Left", "Right")},
+        **{f"mouthUpperUp{side}": 0.2 for side in ("Left", "Right")},
+        "jawOpen": 0.12,
+    },
+    "F, V": {"mouthRollLower": 0.5, "mouthUpperUpLeft": 0.3, "mouthUpperUpRight": 0.3, "jawOpen": 0.07},
+    "eyeBlink": {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
+    "gaze left, brows up": {
+        "gazeYawLeft": 0.3,
+        "gazeYawRight": 0.3,
+        "browInnerUp": 0.6,
+        "browOuterUpLeft": 0.6,
+        "browOuterUpRight": 0.6,
+    },
+    "head left": {"headYaw": 0.12, "headPitch": 0.03, "jawOpen": 0.2},
+    "head right": {"headYaw": -0.12, "headRoll": 0.06},
+}
+"""Names of faces and the parameters that make them; the rest is 0."""
+
+
+def parameter_vector(values: Mapping[str, float]) -> NDArray[np.float32]:
+    """PARAMETERS [73] with the named values, 0 elsewhere; KeyError for an unknown name."""
+    vector = np.zeros(len(PARAMETERS), dtype=np.float32)
+    for name, value in values.items():
+        vector[INDEX[name]] = value
+    return vector
+
+
+class FacePreview:
+    """Draws an avatar's face for given parameters, as the server's graphs do."""
+
+    def __init__(self, repository: Path, bundle: Bundle) -> None:
+        """Compile the stages of a model repository; FileNotFoundError names a missing one."""
+        core = openvino.Core()
+        self._stages: list[openvino.CompiledModel] = []
+        for stage in STAGES:
+            path = repository / stage / "1" / "model.onnx"
+            if not path.is_file():
+                raise FileNotFoundError(f"{path}: this stage of the model repository is missing")
+            self._stages.append(core.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}))
+        self._avatar = {name: np.array(tensor)[None] for name, tensor in bundle.tensors.items()}
+
+    def draw(self, parameters: NDArray[np.float32]) -> Image:
+        """One frame [512, 512, 3] RGB for PARAMETERS [73]; no stabilizer stands between, so frames do not depend."""
+        tensors: dict[str, NDArray[Any]] = {**self._avatar, "PARAMETERS": parameters[None].astype(np.float32)}
+        for stage in self._stages:
+            # A port may have several names, of which OpenVINO made up some.
+            outputs = stage([next(tensors[name] for name in port.names if name in tensors) for port in stage.inputs])
+            tensors.update({name: outputs[port] for port in stage.outputs for name in port.names})
+            if "MOUTH_TEXTURE" in tensors:
+                tensors["STABLE_TEXTURE"] = tensors["MOUTH_TEXTURE"]
+        frame: Image = tensors["FRAME"][0]
+        return frame
+
+
+def contact_sheet(pictures: Sequence[tuple[str, Image]], columns: int = 4, size: int = 384) -> Image:
+    """Pictures [H, W, 3] with their labels, side by side; each `size` px wide and high."""
+    cells: list[Image] = []
+    for label, picture in pictures:
+        cell = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
+        for colour, width in ((0, 3), (255, 1)):
+            cv2.putText(cell, label, (8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (colour,) * 3, width, cv2.LINE_AA)
+        cells.append(cell.astype(np.uint8))
+    while len(cells) % columns:
+        cells.append(np.zeros_like(cells[0]))
+    rows = [np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)]
+    return np.vstack(rows)
+
+
+def preview_sheet(repository: Path, bundle: Bundle) -> Image:
+    """The sheet of all POSES of an avatar, RGB."""
+    preview = FacePreview(repository, bundle)
+    return contact_sheet([(label, preview.draw(parameter_vector(values))) for label, values in POSES.items()])

@@ -1,0 +1,88 @@
+"""The command `facestream avatar`, as its user sees it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from facestream.avatar.bundle import load_bundle
+from facestream.avatar.photo import read_photo
+from facestream.cli.main import main
+
+PORTRAITS = Path(__file__).parents[2] / "model_repository" / "avatar_store" / "avatars"
+DATA = Path(__file__).parents[1] / "data"
+
+
+def test_photo_to_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--name", "Ada-2", "--consent", "synthetic", "--licence", "CC0-1.0", "--avatars", str(tmp_path)]
+    assert main(["avatar", "build", str(PORTRAITS / "ada.jpg"), *options]) == 0
+    assert "Ada-2.avatar (1." in capsys.readouterr().out
+    bundle = load_bundle(tmp_path / "Ada-2.avatar")
+    assert bundle.manifest["licence"] == "CC0-1.0"
+    assert bundle.manifest["source"]["file"] == "ada.jpg"
+    assert main(["avatar", "list", "--avatars", str(tmp_path), "--repository", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.startswith("Ada-2 ")
+
+
+def test_warnings_reach_the_user(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = read_photo(PORTRAITS / "ada.jpg")
+    cv2.imwrite(str(tmp_path / "small one.png"), cv2.resize(picture, (400, 400), interpolation=cv2.INTER_AREA))
+    options = ["--consent", "synthetic", "--avatars", str(tmp_path)]
+    assert main(["avatar", "build", str(tmp_path / "small one.png"), *options]) == 0
+    assert "warning: the face is small" in capsys.readouterr().err
+    assert (tmp_path / "small-one.avatar").is_file()  # the name is made fit for the server
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([str(DATA / "mouth_open.jpg")], "the mouth is open"),
+        (["absent.png"], "absent.png: there is no such file"),
+        ([str(PORTRAITS / "ada.jpg"), "--name", "a b"], "'a b' is no name"),
+        ([str(PORTRAITS / "ada.jpg"), "-o", "ada.zip"], "ends in .avatar"),
+    ],
+    ids=["open mouth", "no file", "bad name", "bad output"],
+)
+def test_what_cannot_be_built_is_said(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["avatar", "build", *arguments, "--consent", "own"]) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_consent_must_be_stated(capsys: pytest.CaptureFixture[str]) -> None:
+    """A portrait of somebody is not the permission to make it talk."""
+    with pytest.raises(SystemExit) as caught:
+        main(["avatar", "build", str(PORTRAITS / "ada.jpg")])
+    assert caught.value.code == 2
+    assert "--consent" in capsys.readouterr().err
+
+
+def test_broken_bundles_are_listed_as_broken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bad.avatar").write_bytes(b"no archive")
+    assert main(["avatar", "list", "--avatars", str(tmp_path), "--repository", str(tmp_path)]) == 0
+    assert "bad" in (out := capsys.readouterr().out)
+    assert "broken" in out
+
+
+def test_unknown_names_are_answered_with_the_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bad.avatar").write_bytes(b"no archive")
+    options = ["--avatars", str(tmp_path), "--repository", str(tmp_path)]
+    assert main(["avatar", "preview", "eve", *options]) == 1
+    assert "'eve' is unknown, expected one of: bad" in capsys.readouterr().err
+    assert main(["avatar", "preview", "bad", *options]) == 1
+    assert "not a sound archive" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["ada", "ben"])
+def test_ready_avatars_are_sound_and_draw_their_photo_at_rest(name: str, tmp_path: Path) -> None:
+    """They are the first thing a newcomer sees; a change of the layers' format needs them built again."""
+    bundle = load_bundle(PORTRAITS / f"{name}.avatar")
+    assert bundle.name == name
+    assert bundle.manifest["consent"] == "synthetic"
+    assert main(["avatar", "preview", name, "-o", str(tmp_path / "sheet.png")]) == 0
+    sheet = read_photo(tmp_path / "sheet.png")
+    assert sheet.shape == (3 * 384, 4 * 384, 3)
+    photo = cv2.resize(bundle.tensors["AVATAR_PHOTO"].transpose(1, 2, 0), (384, 384), interpolation=cv2.INTER_AREA)
+    rest = sheet[24:384, :384].astype(int)  # below the label
+    assert np.abs(rest - photo[24:]).mean() < 1.0

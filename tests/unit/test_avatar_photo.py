@@ -1,0 +1,186 @@
+"""Photos that will not do are refused with words that help; good ones come to lie where the graphs expect them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from facestream.avatar.face_model import load_face_model
+from facestream.avatar.landmark_topology import FACE_OVAL
+from facestream.avatar.landmarks import detect_faces
+from facestream.avatar.photo import (
+    EYES,
+    MOUTH,
+    PhotoError,
+    eye_point,
+    head_angles,
+    mouth_point,
+    prepare_portrait,
+    read_photo,
+)
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+
+PORTRAITS = Path(__file__).parents[2] / "model_repository" / "avatar_store" / "avatars"
+DATA = Path(__file__).parents[1] / "data"
+MODEL = load_face_model()
+
+
+@pytest.fixture(scope="module", name="ada")
+def ada_fixture() -> Image:
+    return read_photo(PORTRAITS / "ada.jpg")
+
+
+@pytest.fixture(scope="module", name="ben")
+def ben_fixture() -> Image:
+    return read_photo(PORTRAITS / "ben.jpg")
+
+
+def turned(picture: Image, degrees: float) -> Image:
+    """The picture, turned counter-clockwise about its middle."""
+    height, width = picture.shape[:2]
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0)
+    return cv2.warpAffine(picture, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE).astype(np.uint8)
+
+
+def resized(picture: Image, side: int) -> Image:
+    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+
+@pytest.mark.parametrize("name", ["ada", "ben"])
+def test_eyes_and_mouth_come_to_their_fixed_places(name: str) -> None:
+    """The graphs' windows are fixed: a portrait off its place would move the wrong skin."""
+    portrait = prepare_portrait(read_photo(PORTRAITS / f"{name}.jpg"), MODEL)
+    assert portrait.image.shape == (512, 512, 3)
+    assert portrait.image.dtype == np.uint8
+    assert np.allclose(eye_point(portrait.landmarks), EYES, atol=0.01)
+    assert np.allclose(mouth_point(portrait.landmarks), MOUTH, atol=0.01)
+    oval = portrait.landmarks[list(FACE_OVAL), 1]
+    assert 0.44 < (oval.max() - oval.min()) / 512 < 0.52
+    assert portrait.warnings == ()
+
+
+def test_picture_and_landmarks_are_moved_alike(ada: Image) -> None:
+    """A shift between them would make lips open beside the lip line: found again in the aligned picture, they agree."""
+    portrait = prepare_portrait(ada, MODEL)
+    again = prepare_portrait(portrait.image, MODEL)
+    distance = np.linalg.norm(portrait.landmarks[:, :2] - again.landmarks[:, :2], axis=1)
+    assert np.median(distance) < 0.8
+    difference = np.abs(portrait.image.astype(int) - again.image.astype(int))[100:400, 100:400]
+    assert difference.mean() < 3.0
+
+
+def test_a_tilted_head_is_set_upright(ada: Image) -> None:
+    portrait = prepare_portrait(turned(ada, 10.0), MODEL)
+    assert portrait.measures["roll_deg"] == pytest.approx(-9.0, abs=2.0)  # the person's right shoulder: negative
+    corners = portrait.landmarks[[33, 263], :2]
+    assert abs(np.degrees(np.arctan2(*(corners[1] - corners[0])[::-1]))) < 2.0
+
+
+def test_size_of_the_photo_does_not_matter(ada: Image) -> None:
+    small, large = (prepare_portrait(resized(ada, side), MODEL) for side in (540, 1920))
+    assert np.median(np.linalg.norm(small.landmarks[:, :2] - large.landmarks[:, :2], axis=1)) < 0.8
+
+
+@pytest.mark.parametrize(
+    ("photo", "words"),
+    [
+        (lambda a, b: np.full((512, 512, 3), 127, np.uint8), "no face was found"),
+        (lambda a, b: np.hstack([resized(a, 512), b]), "2 faces"),
+        (lambda a, b: resized(a, 160), "too small"),
+        (lambda a, b: a[:420], "cut off at the picture's bottom"),
+        (lambda a, b: turned(a, 45.0), "tilted to the shoulder by 4"),
+        (lambda a, b: a[140:560, 200:580], "cropped too tightly"),
+        (lambda a, b: (a * 0.1).astype(np.uint8), "too dark"),
+        (lambda a, b: np.clip(a.astype(int) + 170, 0, 255).astype(np.uint8), "overexposed"),
+        (lambda a, b: a[:40, :40], "only 40 x 40 px"),
+        (lambda a, b: a[..., 0], "expected uint8"),
+    ],
+    ids=["no face", "pair", "small", "cut", "tilted", "tight", "dark", "bright", "tiny", "grey array"],
+)
+def test_refusals_name_the_cause(photo, words: str, ada: Image, ben: Image) -> None:  # type: ignore[no-untyped-def]
+    """Without its words the owner of the photo would not know what to change."""
+    with pytest.raises(PhotoError, match=words):
+        prepare_portrait(photo(ada, ben), MODEL)
+
+
+@pytest.mark.parametrize(
+    ("photo", "words"),
+    [
+        (lambda a: resized(a, 400), "the face is small"),
+        (lambda a: cv2.GaussianBlur(a, (0, 0), 3.0), "blurred"),
+        (lambda a: (a * 0.25).astype(np.uint8), "the face is dark"),
+        (lambda a: a[:, 90:680], "cropped tightly"),
+    ],
+    ids=["small", "blurred", "dark", "cropped"],
+)
+def test_doubts_are_warnings(photo, words: str, ada: Image) -> None:  # type: ignore[no-untyped-def]
+    portrait = prepare_portrait(photo(ada), MODEL)
+    assert any(words in warning for warning in portrait.warnings), portrait.warnings
+
+
+@pytest.mark.parametrize(
+    ("file", "words"), [("mouth_open.jpg", "the mouth is open"), ("eyes_shut.jpg", "an eye is shut")]
+)
+def test_expressions_that_spoil_an_avatar_are_refused(file: str, words: str) -> None:
+    """The photo is the avatar's rest: teeth or lids in it would stay for ever."""
+    with pytest.raises(PhotoError, match=words):
+        prepare_portrait(read_photo(DATA / file), MODEL)
+
+
+def test_head_angles_have_the_signs_of_the_face_parameters() -> None:
+    """Wrong signs would give advice that makes a photo worse."""
+    points = MODEL.landmarks(MODEL.neutral).astype(np.float64)
+    for axis, turn in (
+        (0, np.array([[0.98, 0, -0.199], [0, 1, 0], [0.199, 0, 0.98]])),  # nose (z) to the person's left (x)
+        (1, np.array([[1, 0, 0], [0, 0.98, 0.199], [0, -0.199, 0.98]])),  # nose (z) down (-y)
+        (2, np.array([[0.98, -0.199, 0], [0.199, 0.98, 0], [0, 0, 1]])),  # crown (y) to the person's left (x)
+    ):
+        seen = np.zeros((478, 3))
+        seen[:468] = points @ turn * [1, -1, 1]
+        angles = head_angles(seen.astype(np.float32), MODEL)
+        expected = [0.0, 0.0, 0.0]
+        expected[axis] = 11.5
+        assert np.allclose(angles, expected, atol=0.3)
+
+
+def test_exif_orientation_is_obeyed(tmp_path: Path, ada: Image) -> None:
+    """Phones save portraits lying down and say so in EXIF: ignored, no face would be found."""
+    lying = np.ascontiguousarray(np.rot90(ada))  # to be turned clockwise for viewing: orientation 6
+    jpeg = cv2.imencode(".jpg", lying[..., ::-1])[1].tobytes()
+    tiff = b"MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00\x00\x00\x00\x00"
+    exif = b"Exif\x00\x00" + tiff
+    segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
+    path = tmp_path / "phone.jpg"
+    path.write_bytes(jpeg[:2] + segment + jpeg[2:])
+    found = read_photo(path)
+    assert np.abs(found.astype(int) - ada.astype(int)).mean() < 3.0
+
+
+def test_transparent_png_is_laid_over_grey(tmp_path: Path) -> None:
+    """Cut-out portraits often hide noise under transparency."""
+    picture = np.zeros((80, 80, 4), np.uint8)
+    picture[..., 0] = 255
+    cv2.imwrite(str(tmp_path / "cut.png"), picture)
+    assert (read_photo(tmp_path / "cut.png") == 128).all()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture", b"\xff\xd8\xff\xe0broken"], ids=["empty", "text", "cut"])
+def test_files_that_are_no_pictures_are_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.jpg"
+    path.write_bytes(content)
+    with pytest.raises(PhotoError, match=r"x\.jpg"):
+        read_photo(path)
+    with pytest.raises(PhotoError, match="no such file"):
+        read_photo(tmp_path / "absent.jpg")
+
+
+def test_detector_finds_faces_off_centre_and_in_wide_pictures(ada: Image) -> None:
+    """The detector sees a square: its answers must come back to the picture's own pixels."""
+    wide = np.full((768, 1600, 3), 90, np.uint8)
+    wide[:, 800:1568] = ada
+    alone, moved = detect_faces(ada)[0], detect_faces(wide)[0]
+    assert np.abs(moved.keypoints - alone.keypoints - [800, 0]).mean() < 12.0  # one cell of its input: 12.5 px
