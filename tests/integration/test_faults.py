@@ -26,7 +26,7 @@ from facestream.protocol import emotion_vector
 from facestream.server.launch import TritonServer
 from tritonclient.grpc import service_pb2
 
-from tests.integration.wire import Refusal, Wire, chunks, connect
+from tests.integration.wire import Edit, Refusal, Wire, chunks, connect
 
 ROOT = Path(__file__).parents[2]
 SPEECH = next((ROOT / "tests" / "data").glob("speech.*[vc]"))
@@ -120,7 +120,7 @@ def too_happy(request: service_pb2.ModelInferRequest) -> None:
     ],
 )
 def test_wrong_request_is_refused_and_its_session_goes_on(
-    stub: object, speech: np.ndarray, undisturbed: np.ndarray, bystander: Callable[[], None], edit: object, message: str
+    stub: object, speech: np.ndarray, undisturbed: np.ndarray, bystander: Callable[[], None], edit: Edit, message: str
 ) -> None:
     """The refused request changes nothing: with the right one sent after it, the pictures are as if it never was."""
     wire = Wire(stub, 4242 + 2**40, AVATARS[0])

@@ -60,9 +60,8 @@ class Wire:
         self.sent += 1
         return dict(parse_response(self.output, response).tensors)
 
-    def talk(self, sounds: Iterator[np.ndarray] | np.ndarray, *, end: bool = True) -> list[dict[str, np.ndarray]]:
-        """A whole session."""
-        sounds = list(sounds)
+    def talk(self, sounds: np.ndarray, *, end: bool = True) -> list[dict[str, np.ndarray]]:
+        """A whole session, one chunk (CHUNK_SAMPLES,) after the other."""
         return [self.send(sound, end=end and i == len(sounds) - 1) for i, sound in enumerate(sounds)]
 
 
@@ -76,4 +75,5 @@ def chunks(path: str, first: int, count: int) -> np.ndarray:
     """(count, CHUNK_SAMPLES) of a sound file of 24 kHz, from chunk `first` on."""
     sound, rate = soundfile.read(path, dtype="float32", always_2d=True)
     assert rate == 24_000
-    return sound[first * CHUNK_SAMPLES : (first + count) * CHUNK_SAMPLES, 0].reshape(count, CHUNK_SAMPLES)
+    part: np.ndarray = sound[first * CHUNK_SAMPLES : (first + count) * CHUNK_SAMPLES, 0]
+    return part.reshape(count, CHUNK_SAMPLES)
