@@ -39,7 +39,8 @@ output [
   {{ name: "Y" data_type: TYPE_FP32 dims: {list(output_shape)} }},
   {{ name: "Z" data_type: TYPE_FP32 dims: {list(SHAPE)} }}
 ]
-dynamic_batching {{ preserve_ordering: true }}
+# The delay lets a batch form on a busy machine too.
+dynamic_batching {{ preserve_ordering: true max_queue_delay_microseconds: 100000 }}
 instance_group [ {{ count: 1 }} ]
 {config}
 """
