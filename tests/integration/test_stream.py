@@ -8,11 +8,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from facestream import aio
 from facestream.audio import read_sound
 from facestream.cli.main import main
@@ -82,7 +83,8 @@ def breakable(url: str) -> Iterator[tuple[str, list[socket.socket]]]:
 
 def cut(connections: list[socket.socket]) -> None:
     for connection in connections:
-        connection.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):  # closed as its other end was cut
+            connection.shutdown(socket.SHUT_RDWR)
     connections.clear()
 
 
@@ -137,10 +139,12 @@ def test_in_flight_changes_no_bit(server: TritonServer) -> None:
 @pytest.mark.parametrize("pictures", [False, True])
 def test_film(server: TritonServer, tmp_path: Path, pictures: bool) -> None:
     """`facestream render` makes a film with every frame and the sound at its place."""
-    film = tmp_path / "film.mp4"
-    words = ["render", str(SPEECH), "--avatar", AVATAR, "--url", server.grpc_url, "-o", str(film), "--quiet"]
+    film, speech = tmp_path / "film.mp4", tmp_path / "speech.wav"
+    recording = read_sound(SPEECH)
+    soundfile.write(speech, recording.original[: 2 * recording.original_rate], recording.original_rate)
+    words = ["render", str(speech), "--avatar", AVATAR, "--url", server.grpc_url, "-o", str(film), "--quiet"]
     assert main([*words, *(["--pictures"] if pictures else [])]) == 0
-    original = read_sound(SPEECH)
+    original = read_sound(speech)
     decoded = decode(film)
     frames = -(-len(original.speech) // CHUNK_SAMPLES)
     assert decoded.pictures.shape == (frames, FRAME_SIZE, FRAME_SIZE, 3)
@@ -171,7 +175,7 @@ def test_cancel_frees_the_place(server: TritonServer) -> None:
     """The same for sessions that are cancelled with requests in flight, and for pictures."""
     speech = sound(2.0)
     with Client(server.grpc_url) as client:
-        for number in range(12):
+        for number in range(6):
             with client.session(AVATAR, "rgb") as session:
                 frames = session.stream(speech)
                 list(itertools.islice(frames, number % 3))
