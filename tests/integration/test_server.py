@@ -21,12 +21,9 @@ from tritonclient.utils import InferenceServerException
 
 from tests.integration.tiny import SHAPE, add_network, add_python
 
-# An accelerator for GPUs stands in the real configurations too: it must not disturb here.
-GPU_ACCELERATOR = 'gpu_execution_accelerator [ { name: "tensorrt" } ]'
-OPENVINO = (
-    "optimization { execution_accelerators { "
-    f'cpu_execution_accelerator [ {{ name: "openvino" }} ] {GPU_ACCELERATOR} }} }}'
-)
+# An accelerator for GPUs may stand in a configuration: it must not disturb here.
+OPENVINO = 'optimization { execution_accelerators { gpu_execution_accelerator [ { name: "tensorrt" } ] } }'
+ONNX_RUNTIME = 'parameters { key: "cpu_runtime" value { string_value: "onnxruntime" } }'
 
 DRAINING = """
 import sibling
@@ -45,7 +42,7 @@ class TritonPythonModel:
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
-    add_network(folder, "plain")
+    add_network(folder, "plain", ONNX_RUNTIME)
     add_network(folder, "openvino", OPENVINO)
     add_python(folder, "drained", DRAINING)
     (folder / "drained" / "1" / "sibling.py").write_text("def answer(draining):\n    return 7.0 + draining\n")
@@ -183,7 +180,7 @@ def test_a_part_of_the_repository_can_be_served(repository: Path) -> None:
         assert not client.is_model_ready("openvino")
 
 
-@pytest.mark.parametrize("config", ["", OPENVINO], ids=["onnxruntime", "openvino"])
+@pytest.mark.parametrize("config", [ONNX_RUNTIME, OPENVINO], ids=["onnxruntime", "openvino"])
 def test_a_broken_network_is_told_by_name(tmp_path: Path, config: str) -> None:
     """'failed to load' alone sends people to read the server's log."""
     add_network(tmp_path, "broken", config).write_bytes(b"no network")
@@ -194,6 +191,12 @@ def test_a_broken_network_is_told_by_name(tmp_path: Path, config: str) -> None:
 def test_a_network_unlike_its_configuration_is_told_with_both(tmp_path: Path) -> None:
     add_network(tmp_path, "unlike", output_shape=(4, 16, 16))
     with pytest.raises(ServerError, match=r"Y float32 \[-1, 4, 16, 16\], but the network has Y float32 \[-1, 3, 16"):
+        TritonServer(tmp_path).start()
+
+
+def test_a_misspelt_runtime_is_told_with_the_choices(tmp_path: Path) -> None:
+    add_network(tmp_path, "odd", ONNX_RUNTIME.replace("onnxruntime", "onxruntime"))
+    with pytest.raises(ServerError, match=r"unknown runtime 'onxruntime' .*expected one of onnxruntime, openvino"):
         TritonServer(tmp_path).start()
 
 
