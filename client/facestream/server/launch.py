@@ -27,8 +27,11 @@ SHARED_MEMORY = Path("/dev/shm")
 EXIT_SECONDS = 10
 """The server may finish the inferences in flight for so long after a stop."""
 
-# Said on every machine without a GPU, or said again with the model's name in front.
-_HARMLESS = re.compile(r"unable to create stream|CudaDriverHelper|CUDA memory pool|ERROR: Failed to create instance")
+# Said on every machine without a GPU, or said once more where the reason is told in full.
+_REDUNDANT = re.compile(
+    r"unable to create stream|CudaDriverHelper|CUDA memory pool"
+    r"|ERROR: Failed to create instance|ensemble '.*' depends on '.*' which has no loaded version. Model"
+)
 
 # The kernel ends the server when the launcher dies, even by SIGKILL: prctl(PR_SET_PDEATHSIG, SIGTERM), then exec.
 _DIE_WITH_PARENT = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execv(sys.argv[1], sys.argv[1:])"
@@ -313,7 +316,7 @@ def failures(log: str) -> str:
     # glog: a severity letter and the time start an entry, which may go on for lines (a Python traceback).
     for entry in re.split(r"^(?=[IWEF]\d{4} \d\d:\d\d:\d\d|\[libprotobuf )", log, flags=re.MULTILINE):
         match = re.match(r"(?:E\S+ \S+ \d+ [\w.]+:\d+|\[libprotobuf ERROR [^\]]*)\] (.*)", entry, flags=re.DOTALL)
-        if match is None or _HARMLESS.search(match[1]):
+        if match is None or _REDUNDANT.search(match[1]):
             continue
         text = match[1].strip().strip('"').replace("\\n", "\n").replace('\\"', '"')
         found.append(re.sub(r"\n\s*\n+", "\n", text).strip())
