@@ -1,6 +1,7 @@
 """Export the three face graphs to the model repository: `python -m export.face.export`.
 
-Nothing is trained here: the graphs are written down, and the face model's basis and the picture of the teeth are baked in.
+Nothing is trained here: the graphs are written down, and the face model's basis and the picture of the teeth are baked
+in.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from facestream.avatar.face_model import load_face_model
+from facestream.avatar.layers_canvas import AVATAR_TENSORS
+from facestream.parameters import PARAMETERS
 from torch import Tensor, nn
 
 from export.face.compositor import Compositor
 from export.face.face_geometry import FaceGeometry
 from export.face.renderer import Renderer
-from facestream.avatar.face_model import load_face_model
-from facestream.avatar.layers_canvas import AVATAR_TENSORS
-from facestream.parameters import PARAMETERS
 
 OPSET = 18
 
@@ -114,6 +115,7 @@ def export_stage(stage: str, module: nn.Module, tensors: dict[str, Tensor], path
 
 
 def main() -> int:
+    """Write the three graphs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--repository", type=Path, default=Path("model_repository"), help="model repository to write into"

@@ -1,10 +1,10 @@
 """face_geometry: from the 73 face parameters to the fields that say where each pixel of a layer comes from.
 
-Expression and head pose are kept apart. The expression moves the canonical picture (the portrait's own view): vertices
-move by the shared linear basis, mesh nodes follow their vertices, and the forward motion is inverted by Newton's method,
-since a picture is drawn by asking each pixel where it comes from. The mouth and the eyes open along seams, so there are
-two layers, each extended smoothly across its seam: layer 0 carries the upper lip and the lower lid, layer 1 the lower lip
-and the upper lid. The head pose then moves the picture as a relief, by a depth map.
+Expression and head pose are kept apart. The expression moves the canonical picture (the portrait's own view):
+vertices move by the shared linear basis, mesh nodes follow their vertices, and the forward motion is inverted by
+Newton's method, since a picture is drawn by asking each pixel where it comes from. The mouth and the eyes open along
+seams, so there are two layers, each extended smoothly across its seam: layer 0 carries the upper lip and the lower lid,
+layer 1 the lower lip and the upper lid. The head pose then moves the picture as a relief, by a depth map.
 
 All displacements are in pixels, never absolute coordinates: these would not survive half precision.
 """
@@ -14,12 +14,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
 from facestream.avatar import layers_canvas as canvas
 from facestream.avatar.face_model import FaceModel
 from facestream.contract import FRAME_SIZE
-from facestream.parameters import ARKIT, INDEX
+from facestream.parameters import ARKIT
+from torch import Tensor, nn
+
+from export.face.fields import PICTURE, constant, parameter, pixel_centres, sample
 
 NEWTON_STEPS = 3
 HEAD_STEPS = 6
@@ -35,35 +36,27 @@ AFFINES = ("upper_teeth", "lower_teeth", "tongue", "right_eye", "left_eye")
 """Rows of AFFINES. The first three map canonical px to the model's cm (y upwards), the eyes map px to px."""
 
 
-def constant(constants: Tensor, name: str) -> Tensor:
-    """One field [B, n] of AVATAR_CONSTANTS [B, CONSTANTS_SIZE]."""
-    first, count = canvas.CONSTANTS[name]
-    return constants[:, first : first + count]
-
-
-def parameter(parameters: Tensor, name: str) -> Tensor:
-    """One face parameter [B, 1] of PARAMETERS [B, 73]."""
-    return parameters[:, INDEX[name] : INDEX[name] + 1]
-
-
-def node_centres(count: int, pitch: int) -> Tensor:
-    """Pixel position [1, 2, count, count] (x, y) of the nodes of a grid over the whole picture."""
-    line = (torch.arange(count, dtype=torch.float32) + 0.5) * pitch
-    y, x = torch.meshgrid(line, line, indexing="ij")
-    return torch.stack([x, y])[None]
-
-
-def sample(field: Tensor, displacement: Tensor, at: Tensor) -> Tensor:
-    """Sample field [B, C, h, w], which covers the whole picture, at the pixels `at` + `displacement` [B, 2, H, W]."""
-    grid = ((at + displacement) * (2.0 / FRAME_SIZE) - 1.0).permute(0, 2, 3, 1)
-    return F.grid_sample(field, grid, padding_mode="border", align_corners=False)
+def motion_kernel() -> Tensor:
+    """Weights [6, 2, 5, 5]: the smoothed motion (x, y), then its slopes dx/dx, dx/dy, dy/dx, dy/dy per pixel."""
+    smoothing = SMOOTHING / 9.0 * np.ones((3, 3))
+    smoothing[1, 1] += 1.0 - SMOOTHING
+    slope = np.array([-1.0, 0.0, 1.0]) / (2.0 * canvas.MESH_PITCH)
+    kernel = np.zeros((6, 2, 5, 5))
+    for axis in (0, 1):
+        kernel[axis, axis, 1:4, 1:4] = smoothing
+        for k in range(3):
+            kernel[2 + 2 * axis, axis, 1:4, k : k + 3] += slope[k] * smoothing
+            kernel[3 + 2 * axis, axis, k : k + 3, 1:4] += slope[k] * smoothing
+    return torch.from_numpy(kernel).float()
 
 
 class FaceGeometry(nn.Module):
     """Fields of the face for a batch of parameters and avatars."""
 
     basis: Tensor
+    kernel: Tensor
     nodes: Tensor
+    canvas_nodes: Tensor
     head_nodes: Tensor
 
     def __init__(self, model: FaceModel) -> None:
@@ -75,10 +68,14 @@ class FaceGeometry(nn.Module):
         rows = np.concatenate([shapes, jaw], 1)
         self.vertices = rows.shape[1]
         # A convolution of one pixel: a single-precision matrix product does not build for compute capability 7.5.
-        weight = torch.from_numpy(rows.reshape(len(ARKIT), -1).T.copy()).float()[:, :, None, None]
-        self.register_buffer("basis", weight)  # [(V + 1) * 3, 52, 1, 1]
-        self.register_buffer("nodes", node_centres(canvas.MESH_GRID, canvas.MESH_PITCH))
-        self.register_buffer("head_nodes", node_centres(canvas.HEAD_GRID, canvas.HEAD_PITCH))
+        weight = torch.from_numpy(rows.transpose(2, 1, 0).reshape(-1, len(ARKIT)).copy()).float()
+        self.register_buffer("basis", weight[:, :, None, None])  # [3 * (V + 1), 52, 1, 1]
+        self.register_buffer("kernel", motion_kernel())
+        pitch = canvas.MESH_PITCH
+        self.register_buffer("nodes", pixel_centres(0, 0, canvas.MESH_GRID, canvas.MESH_GRID, pitch))
+        left, top = canvas.SEAM_COLUMN * pitch, canvas.SEAM_ROW * pitch
+        self.register_buffer("canvas_nodes", pixel_centres(left, top, canvas.SEAM_COLUMNS, canvas.SEAM_ROWS, pitch))
+        self.register_buffer("head_nodes", pixel_centres(0, 0, canvas.HEAD_GRID, canvas.HEAD_GRID, canvas.HEAD_PITCH))
 
     def forward(
         self,
@@ -99,25 +96,24 @@ class FaceGeometry(nn.Module):
             HEAD_FLOW [B, 2, 64, 64]: backward motion (px) of the head pose.
             AFFINES [B, 5, 2, 3]: see the constant AFFINES.
         """
-        moved = self.vertex_motion(parameters, constants)  # [B, V + 1, 2] px
-        field = follow(moved, mesh_index.flatten(1), mesh_weight.flatten(2), 3)  # [B, 2, 128 * 128]
+        moved = self.vertex_motion(parameters, constants)  # [B, 2, V + 1] px
+        field = follow(moved, mesh_index.flatten(2), mesh_weight.flatten(2))  # [B, 2, 128 * 128]
         field = field.reshape(-1, 2, canvas.MESH_GRID, canvas.MESH_GRID)
-        columns = follow(moved, seam_index.transpose(1, 2).flatten(1), seam_weight.transpose(1, 2).flatten(2), 3)
+        columns = follow(moved, seam_index.transpose(1, 2).flatten(2), seam_weight.transpose(1, 2).flatten(2))
         columns = columns.reshape(-1, 2, len(canvas.SEAMS), 1, canvas.SEAM_COLUMNS)
         upper, lower = self.extend(field, columns, seam_blend.float())
         face_flow = self.invert(upper, whole=True)
         seam_flow = self.invert(lower, whole=False)
         head_flow = self.head_flow(parameters, head.float(), constants)
-        return face_flow, seam_flow, head_flow, self.affines(parameters, moved[:, -1], constants)
+        return face_flow, seam_flow, head_flow, self.affines(parameters, moved[:, :, -1], constants)
 
     def vertex_motion(self, parameters: Tensor, constants: Tensor) -> Tensor:
-        """Motion [B, V + 1, 2] (px) of each vertex and of the lower incisors."""
+        """Motion [B, 2, V + 1] (px) of each vertex and of the lower incisors."""
         weights = parameters[:, : len(ARKIT)].clamp(0.0, 1.0) * constant(constants, "gain")
-        moved = F.conv2d(weights[:, :, None, None], self.basis).reshape(-1, self.vertices, 3)  # cm
-        projection = constant(constants, "projection").reshape(-1, 1, 6)
-        x = (moved * projection[..., :3]).sum(-1, keepdim=True)
-        y = (moved * projection[..., 3:]).sum(-1, keepdim=True)
-        return torch.cat([x, y], -1)
+        moved = F.conv2d(weights[:, :, None, None], self.basis).reshape(-1, 3, self.vertices)  # cm
+        projection = constant(constants, "projection")[:, :, None]
+        rows = [sum(projection[:, 3 * k + i : 3 * k + i + 1] * moved[:, i : i + 1] for i in range(3)) for k in (0, 1)]
+        return torch.cat(rows, 1)  # type: ignore[arg-type]
 
     def extend(self, field: Tensor, columns: Tensor, blend: Tensor) -> tuple[Tensor, Tensor]:
         """Both layers [B, 2, 128, 128]: `field`, but following its own seams inside of the canvas."""
@@ -135,23 +131,22 @@ class FaceGeometry(nn.Module):
 
         That is: for each node find u with u + motion(node + u) = 0.
         """
-        near = F.pad(motion, (1, 1, 1, 1), mode="replicate")
-        motion = (1.0 - SMOOTHING) * motion + SMOOTHING * F.avg_pool2d(near, 3, 1)
-        near = F.pad(motion, (1, 1, 1, 1), mode="replicate")
-        step = 2.0 * canvas.MESH_PITCH
-        dx = (near[:, :, 1:-1, 2:] - near[:, :, 1:-1, :-2]) / step  # of (x, y) along x
-        dy = (near[:, :, 2:, 1:-1] - near[:, :, :-2, 1:-1]) / step
-        a, b, c, d = dx[:, :1] + 1.0, dy[:, :1], dx[:, 1:], dy[:, 1:] + 1.0
+        # Motion is zero along the picture's border, so padding with zeros continues it.
+        both = F.conv2d(motion, self.kernel, padding=2).flatten(2)  # [B, 6, 128 * 128]
+        motion, a, b, c, d = both[:, :2], both[:, 2:3] + 1.0, both[:, 3:4], both[:, 4:5], both[:, 5:6] + 1.0
         inverse = 1.0 / (a * d - b * c).clamp(min=MINIMUM_DETERMINANT)
-        packed = torch.cat([motion, d * inverse, -b * inverse, -c * inverse, a * inverse], 1)  # [B, 6, 128, 128]
-        targets = self.nodes if whole else window(self.nodes)
-        found = -motion if whole else -window(motion)
+        packed = torch.cat([motion, d * inverse, -b * inverse, -c * inverse, a * inverse], 1)
+        packed = packed.reshape(-1, 6, canvas.MESH_GRID, canvas.MESH_GRID)
+        targets = self.nodes if whole else self.canvas_nodes
+        rows, columns = targets.shape[2:]
+        found = -motion  # [B, 2, rows * columns]
+        if not whole:
+            found = window(found.reshape(-1, 2, canvas.MESH_GRID, canvas.MESH_GRID)).flatten(2)
         for _ in range(NEWTON_STEPS):
-            t = sample(packed, found, targets)
+            t = sample(packed, PICTURE, targets, found).flatten(2)
             rest = found + t[:, :2]
-            rx, ry = rest[:, :1], rest[:, 1:]
-            found = found - torch.cat([t[:, 2:3] * rx + t[:, 3:4] * ry, t[:, 4:5] * rx + t[:, 5:6] * ry], 1)
-        return found
+            found = found - (t[:, 2:5:2] * rest[:, :1] + t[:, 3:6:2] * rest[:, 1:])
+        return found.reshape(-1, 2, rows, columns)
 
     def head_flow(self, parameters: Tensor, head: Tensor, constants: Tensor) -> Tensor:
         """Backward motion [B, 2, 64, 64] (px) of the relief `head` turned and moved by the head parameters."""
@@ -175,7 +170,7 @@ class FaceGeometry(nn.Module):
         motion = follows * torch.cat([moved_x, moved_y], 1)
         found = -motion
         for _ in range(HEAD_STEPS):
-            found = -sample(motion, found, self.head_nodes)
+            found = -sample(motion, PICTURE, self.head_nodes, found)
         return found
 
     def affines(self, parameters: Tensor, jaw: Tensor, constants: Tensor) -> Tensor:
@@ -199,22 +194,25 @@ class FaceGeometry(nn.Module):
         return torch.stack(rows, 1)
 
 
-def follow(moved: Tensor, index: Tensor, weight: Tensor, corners: int) -> Tensor:
-    """Motion of points that hang on vertices.
+def follow(moved: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    """Motion of points that hang on K vertices each.
 
     Args:
-        moved: [B, V, 2].
-        index: [B, corners * N] vertex of each corner.
-        weight: [B, corners, N].
-        corners: vertices per point.
+        moved: [B, 2, V].
+        index: [B, K, N] vertices of each point.
+        weight: [B, K, N].
 
     Returns:
         [B, 2, N].
     """
     batch = torch.arange(moved.shape[0], dtype=torch.int32, device=moved.device)[:, None]
-    rows = (index + batch * moved.shape[1]).reshape(-1)
-    taken = moved.reshape(-1, 2).index_select(0, rows).reshape(-1, corners, weight.shape[2], 2)
-    return (taken * weight.float()[..., None]).sum(1).transpose(1, 2)
+    rows = (index.flatten(1) + batch * moved.shape[2]).reshape(-1)  # rows of the batch's avatars, one after the other
+    weight = weight.float()
+    axes = []
+    for axis in (0, 1):
+        taken = moved[:, axis].reshape(-1).index_select(0, rows).reshape(-1, weight.shape[1], weight.shape[2])
+        axes.append((taken * weight).sum(1, keepdim=True))
+    return torch.cat(axes, 1)
 
 
 def axis_aligned(scale: Tensor, shift: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ SUPERSAMPLING = 6
 SEEN_AT_JAW_OPEN = 0.45
 """Strength of jawOpen at which the lower layers are drawn."""
 
-ENAMEL = np.array([0.93, 0.885, 0.80])
+ENAMEL = np.array([0.93, 0.875, 0.825])
 GUM = np.array([0.66, 0.36, 0.34])
 TONGUE = np.array([0.70, 0.37, 0.35])
 LIGHT = np.array([-0.20, 0.35, 0.92])
@@ -170,6 +170,7 @@ def bake(pack: Path) -> NDArray[np.uint8]:
 
 
 def main() -> int:
+    """Bake and write the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--ict-facekit",

@@ -1,10 +1,12 @@
 """From a fitted face to the tensors that the graphs draw: `build_layers`.
 
-All in the canonical picture (see layers_canvas). What a pixel of the mesh grid follows is read off the fitted mesh once,
-here, so that no mesh is drawn at run time.
+All in the canonical picture (see layers_canvas). What a node of the mesh grid follows is read off the fitted mesh
+once, here, so that no mesh is drawn at run time.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,7 +30,7 @@ from facestream.avatar.layers_seams import (
 from facestream.contract import FRAME_SIZE
 from facestream.parameters import ARKIT
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
 
 FADE_CM = 4.5
@@ -40,14 +42,16 @@ FRAME_MARGIN_PX = 51.0
 """The picture's border stands still; motion grows over this distance from it."""
 DEEPEST_CM = 7.0
 """The relief is clipped so far behind the nose: steep cheeks would slide under the hair."""
-LIP_BAND_CM = 0.35
-LID_BAND_CM = 0.18
-"""A seam's motion is read off the mesh so far inside of its own skin: at the edge the fit may be a pixel off."""
-CORNER = 0.40
-"""The corners' share of half the width of a seam."""
+BAND_CM = 0.22
+"""A layer begins to follow its seam this far inside of its own skin, where the mesh may be a pixel off."""
+LIP_FLAT_CM = 0.55
+LID_FLAT_CM = 0.15
+"""So far beyond its seam a layer moves as the seam does; then it gives way to the mesh."""
+CORNER_FADE = 0.20
+"""Towards the corners, over this share of half their width, the layers give way to the mesh."""
 INCISOR_EDGE = -3.53
 """Model y (cm) of the edge of the upper incisors."""
-INCISORS_BELOW_SEAM_CM = 0.27
+INCISORS_BELOW_SEAM_CM = 0.47
 """So far the upper incisors reach below the line of the closed lips; the fit does not know."""
 LIP_RIM_CM = 0.16
 """Width of the inner lip that turns out when the mouth opens."""
@@ -70,7 +74,7 @@ def build_layers(fit: FaceFit, model: FaceModel) -> dict[str, NDArray[np.generic
     lips = lip_seams(fit.photo, landmarks, fit.scale)
     lids = lid_seams(landmarks)
     mesh_index, mesh_weight = mesh_nodes(surface, usable, outline, fit.scale)
-    seam_index, seam_weight, blend = seam_nodes(surface, usable, lips, lids, fit.scale)
+    seam_index, seam_weight, blend = seam_nodes(landmarks, model, lips, lids, fit.scale)
     scores = seam_scores(lips, lids)
     eyeballs = paint_eyeballs(fit.photo, landmarks, lids)
     tensors: dict[str, NDArray[np.generic]] = {
@@ -84,12 +88,12 @@ def build_layers(fit: FaceFit, model: FaceModel) -> dict[str, NDArray[np.generic
         "AVATAR_SCORES": scores.astype(np.float16),
         "AVATAR_LIPS": inner_lips(fit.photo, lips, fit.scale),
         "AVATAR_EYES": eyeballs.picture,
-        "AVATAR_LIDS": paint_lids(fit.photo, lids, fit.scale),
+        "AVATAR_LIDS": paint_lids(fit.photo, lids, fit.scale, cheek_colour(fit)),
         "AVATAR_CONSTANTS": constants(fit, model, lips, lids, eyeballs),
     }
     for name, (dtype, shape) in canvas.AVATAR_TENSORS.items():
         made = tensors[name]
-        assert made.dtype == dtype and made.shape == shape, f"{name}: {made.dtype}{made.shape}, not {dtype}{shape}"
+        assert (str(made.dtype), made.shape) == (dtype, shape), f"{name} is {made.dtype} {made.shape}"
     return tensors
 
 
@@ -105,8 +109,8 @@ def check_alignment(fit: FaceFit) -> None:
         low, high = points.min(0), points.max(0)
         if low[0] < box[0] or low[1] < box[1] or high[0] > box[2] or high[1] > box[3]:
             raise ValueError(
-                f"the {what} span x {low[0]:.0f}..{high[0]:.0f}, y {low[1]:.0f}..{high[1]:.0f} px of the aligned portrait; "
-                f"they must lie within x {box[0]}..{box[2]}, y {box[1]}..{box[3]}"
+                f"the {what} span x {low[0]:.0f}..{high[0]:.0f}, y {low[1]:.0f}..{high[1]:.0f} px of the aligned "
+                f"portrait; they must lie within x {box[0]}..{box[2]}, y {box[1]}..{box[3]}"
             )
 
 
@@ -117,35 +121,47 @@ def face_outline(landmarks: Floats) -> Floats:
 
 
 def to_outline(points: Floats, outline: Floats, inset: float) -> tuple[Floats, Floats]:
-    """Distance [N] (px, 0 inside) of points [N, 2] to a convex outline, and its nearest point [N, 2], moved inwards."""
+    """How far points [N, 2] lie outside of a convex outline, and where they meet it.
+
+    Returns:
+        Distances [N], px, 0 inside; and points [N, 2] of the outline shrunk by `inset` px that are nearest, or the points
+        themselves where they lie inside of it.
+    """
     centre = outline.mean(0)
     shrunk = outline + (centre - outline) * (inset / np.linalg.norm(outline - centre, axis=1, keepdims=True))
-    distance = np.full(len(points), np.inf)
+    distance = np.where(within(points, outline), 0.0, np.linalg.norm(points - nearest_on(points, outline), axis=1))
+    nearest = np.where(within(points, shrunk)[:, None], points, nearest_on(points, shrunk))
+    return distance, nearest
+
+
+def nearest_on(points: Floats, polygon: Floats) -> Floats:
+    """The nearest points [N, 2] on the edges of a polygon [M, 2]."""
     nearest = points.copy()
-    sign = np.full(len(points), -1.0)
-    for polygon, keep in ((outline, False), (shrunk, True)):
-        distance = np.full(len(points), np.inf)
-        for start, end in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
-            along = np.clip(((points - start) @ (end - start)) / max(float((end - start) @ (end - start)), 1e-9), 0, 1)
-            foot = start + along[:, None] * (end - start)
-            away = np.linalg.norm(points - foot, axis=1)
-            closer = away < distance
-            distance = np.where(closer, away, distance)
-            if keep:
-                nearest[closer] = foot[closer]
-        polygon32 = polygon.astype(np.float32)
-        sign = np.array([cv2.pointPolygonTest(polygon32, (float(x), float(y)), False) for x, y in points])
-        if not keep:
-            outside = np.where(sign >= 0, 0.0, distance)
-    nearest[sign >= 0] = points[sign >= 0]
-    return outside, nearest
+    shortest = np.full(len(points), np.inf)
+    for start, end in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
+        edge = end - start
+        along = np.clip((points - start) @ edge / max(float(edge @ edge), 1e-9), 0.0, 1.0)
+        foot = start + along[:, None] * edge
+        distance = np.linalg.norm(points - foot, axis=1)
+        nearest = np.where((distance < shortest)[:, None], foot, nearest)
+        shortest = np.minimum(distance, shortest)
+    return nearest
+
+
+def within(points: Floats, polygon: Floats) -> Bools:
+    """Whether points [N, 2] lie in a convex polygon [M, 2] (either sense of rotation)."""
+    edges = np.roll(polygon, -1, axis=0) - polygon
+    away = points[:, None] - polygon[None]  # [N, M, 2]
+    sides = edges[None, :, 0] * away[..., 1] - edges[None, :, 1] * away[..., 0]
+    return (sides >= 0).all(1) | (sides <= 0).all(1)
 
 
 def grid_points(count: int, pitch: int) -> Floats:
     """Centres [count * count, 2] (px) of the nodes of a grid over the picture, row by row."""
     line = (np.arange(count) + 0.5) * pitch
     x, y = np.meshgrid(line, line)
-    return np.c_[x.ravel(), y.ravel()]
+    points: Floats = np.c_[x.ravel(), y.ravel()]
+    return points
 
 
 def frame_ramp(points: Floats) -> Floats:
@@ -167,33 +183,39 @@ def mesh_nodes(surface: Surface, usable: Bools, outline: Floats, scale: float) -
 
 
 def seam_nodes(
-    surface: Surface, usable: Bools, lips: tuple[Seam, Seam], lids: list[tuple[Seam, Seam]], scale: float
+    landmarks: Floats, model: FaceModel, lips: tuple[Seam, Seam], lids: list[tuple[Seam, Seam]], scale: float
 ) -> tuple[NDArray[np.int64], Floats, Floats]:
-    """AVATAR_SEAM_INDEX, _WEIGHT and _BLEND."""
+    """AVATAR_SEAM_INDEX, _WEIGHT and _BLEND.
+
+    A seam moves as its landmarks do, not as the mesh near it: where lips or lids touch, the mesh of one may lie over
+    the other, but a landmark knows where it belongs.
+    """
     x = (np.arange(canvas.SEAM_COLUMNS) + canvas.SEAM_COLUMN + 0.5) * canvas.MESH_PITCH
     y = (np.arange(canvas.SEAM_ROWS) + canvas.SEAM_ROW + 0.5) * canvas.MESH_PITCH
-    index = np.zeros((len(canvas.SEAMS), 3, len(x)), np.int64)
-    weight = np.zeros((len(canvas.SEAMS), 3, len(x)))
+    index = np.zeros((len(canvas.SEAMS), 6, len(x)), np.int64)
+    weight = np.zeros((len(canvas.SEAMS), 6, len(x)))
     blend = np.zeros((2, len(y), len(x)))
-    eye_rows = canvas.SEAM_EYE_ROWS
-    tasks = [(0, 0, lips[0], LIP_BAND_CM, 0.9), (1, 1, lips[1], LIP_BAND_CM, 0.9)]
+    tasks = [(0, 0, lips[0], LIP_FLAT_CM), (1, 1, lips[1], LIP_FLAT_CM)]
     for lower, upper in lids:
-        tasks += [(2, 0, lower, LID_BAND_CM, 0.5), (3, 1, upper, LID_BAND_CM, 0.5)]
-    for number, layer, seam, band_cm, flat_cm in tasks:
+        tasks += [(2, 0, lower, LID_FLAT_CM), (3, 1, upper, LID_FLAT_CM)]
+    for number, layer, seam, flat_cm in tasks:
         own = 1.0 if seam.above else -1.0
         columns = (x > seam.left) & (x < seam.right)
-        # Both layers move alike in the corners, so the band narrows to nothing there.
-        band = band_cm * scale * np.clip(seam.to_corner(x) / CORNER, 0.0, 1.0)
-        start = seam.at(x) - own * band
-        vertices, weights = surface.locate(np.c_[np.clip(x, seam.left, seam.right), start], usable)
-        index[number][:, columns] = vertices.T[:, columns]
-        weight[number][:, columns] = weights.T[:, columns]
-        beyond = own * (y[:, None] - start[None])
+        points = landmarks[list(seam.landmarks), 0]
+        after = np.clip(np.searchsorted(points, x), 1, len(points) - 1)
+        part = np.clip((x - points[after - 1]) / np.maximum(points[after] - points[after - 1], 1e-6), 0.0, 1.0)
+        for k, (nearby, share) in enumerate(((after - 1, 1.0 - part), (after, part))):
+            ids = np.array(seam.landmarks)[nearby]
+            index[number, 3 * k : 3 * k + 3, columns] = model.landmark_vertices[ids][columns]
+            weight[number, 3 * k : 3 * k + 3, columns] = (model.landmark_weights[ids] * share[:, None])[columns]
+        beyond = own * (y[:, None] - seam.at(x)[None]) + BAND_CM * scale
         depth = np.maximum(seam.lens(x), 1e-3)[None]
-        flat = np.minimum(flat_cm * scale, 0.5 * depth)
+        flat = np.minimum((flat_cm + BAND_CM) * scale, 0.5 * depth)
         t = np.clip((beyond - flat) / (depth - flat), 0.0, 1.0)
-        follows = np.where((beyond > 0) & columns[None], 1.0 - t * t * (3.0 - 2.0 * t), 0.0)
-        rows = slice(0, eye_rows) if number >= 2 else slice(eye_rows, None)
+        ends = np.clip(seam.to_corner(x) / CORNER_FADE, 0.0, 1.0)[None]
+        begins = np.clip(beyond / (BAND_CM * scale), 0.0, 1.0)
+        follows = begins * ends * columns[None] * (1.0 - 0.5 * t * (1.0 + t * (3.0 - 2.0 * t)))
+        rows = slice(0, canvas.SEAM_EYE_ROWS) if number >= 2 else slice(canvas.SEAM_EYE_ROWS, None)
         blend[layer][rows] = np.maximum(blend[layer][rows], follows[rows])
     return index, weight, blend
 
@@ -260,8 +282,8 @@ def inner_lips(photo: NDArray[np.uint8], lips: tuple[Seam, Seam], scale: float) 
         base = gaussian_filter1d(np.median(bands, axis=0), 2.5, axis=0)  # [W, 3]
         past = own * (rows[:, None] - height[None]) / scale + 0.20  # cm past where the photo stops being good
         inner = np.clip(past / 0.45, 0.0, 1.0)[..., None]
-        colour = base[None] * (1.0 - inner * np.array([0.16, 0.30, 0.28]))
-        gloss = 10.0 * np.exp(-(((past - 0.17) / 0.07) ** 2)) * (0.4 if seam.above else 1.0)
+        colour = base[None] * (1.0 - inner * np.array([0.20, 0.32, 0.32]))
+        gloss = 4.0 * np.exp(-(((past - 0.17) / 0.07) ** 2)) * (0.4 if seam.above else 1.0)
         colour = colour + gloss[..., None]
         middle, half = 0.5 * (seam.left + seam.right), 0.5 * (seam.right - seam.left)
         ends = np.clip((half - np.abs(columns - middle)) / (0.10 * 2 * half), 0.0, 1.0)
@@ -291,8 +313,10 @@ def constants(
     put("teeth", teeth_place(fit, model, lips[0]))
     middle = 0.5 * (lips[0].left + lips[0].right)
     put("mouth", [lips[0].left, lips[0].right, lips[0].at(np.array([middle]))[0], LIP_RIM_CM * fit.scale])
-    light = np.clip(eyeballs.white / 175.0, 0.35, 1.15)
-    put("enamel", (0.6 * light + 0.4 * light.mean()) * np.array([1.03, 1.0, 0.95]))
+    # Eyes in shadow or behind glasses tell too little light: teeth are never much darker than the cheeks.
+    cheek = cheek_colour(fit)
+    light = np.clip(np.maximum(eyeballs.white, 0.85 * cheek.mean()) / 175.0, 0.35, 1.15)
+    put("enamel", (0.6 * light + 0.4 * light.mean()) * np.array([1.16, 1.12, 1.06]))
     lip = lip_colour(fit.photo, lips, fit.scale)
     put("flesh", np.clip(0.5 * lip / np.array([190.0, 112.0, 105.0]) + 0.5 * light.mean(), 0.3, 1.1))
     put("cavity", np.array([66.0, 25.0, 22.0]) * light.mean())
@@ -309,6 +333,16 @@ def lip_colour(photo: NDArray[np.uint8], lips: tuple[Seam, Seam], scale: float) 
     return colour
 
 
+def cheek_colour(fit: FaceFit) -> Floats:
+    """Median RGB [3] of the cheeks."""
+    samples = []
+    for landmark in (50, 280):
+        x, y = fit.landmarks[landmark, :2].astype(int)
+        samples.append(fit.photo[y - 6 : y + 7, x - 6 : x + 7].reshape(-1, 3))
+    colour: Floats = np.median(np.concatenate(samples).astype(np.float64), axis=0)
+    return colour
+
+
 def shape_gains(fit: FaceFit, model: FaceModel, projection: Floats, lids: list[tuple[Seam, Seam]]) -> Floats:
     """Factor [52] on each ARKit weight.
 
@@ -317,7 +351,7 @@ def shape_gains(fit: FaceFit, model: FaceModel, projection: Floats, lids: list[t
     """
     shown = np.clip(np.asarray(fit.expression, np.float64), 0.0, 1.0)
     matrix = model.arkit_matrix().astype(np.float64)
-    gains = np.clip(1.0 - (matrix @ shown) / matrix.sum(1), 0.6, 1.0)
+    gains: Floats = np.clip(1.0 - (matrix @ shown) / matrix.sum(1), 0.6, 1.0)
     names = [entry.name for entry in ARKIT]
     for (lower, upper), name, upper_ids, lower_ids in (
         (lids[0], "eyeBlinkRight", RIGHT_UPPER_LID, RIGHT_LOWER_LID),
@@ -329,7 +363,7 @@ def shape_gains(fit: FaceFit, model: FaceModel, projection: Floats, lids: list[t
         x = fit.landmarks[list(upper_ids), 0][middle].astype(np.float64)
         opening = lower.at(x) - upper.at(x)
         closing = at_landmarks[list(upper_ids), 1][middle] - at_landmarks[list(lower_ids), 1][middle]
-        gains[names.index(name)] = np.clip((opening.mean() + 1.0) / max(closing.mean(), 1.0), 0.7, 1.6)
+        gains[names.index(name)] = np.clip((opening.mean() + 3.0) / max(closing.mean(), 1.0), 0.7, 1.6)
     return gains
 
 

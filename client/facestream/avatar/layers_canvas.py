@@ -1,7 +1,7 @@
 """The canonical picture: where the fixed windows lie, and how an avatar's small numbers are packed.
 
-The canonical picture is the aligned portrait itself, 512x512 px, pixel centres at +0.5. The eyes and the mouth lie in the
-same place for all avatars, because the portrait is aligned by them; so what is drawn finely has one fixed window:
+The canonical picture is the aligned portrait itself, 512x512 px, pixel centres at +0.5. The eyes and the mouth lie in
+the same place for all avatars, because the portrait is aligned by them; so what is drawn finely has one fixed window:
 
     canvas 192x256 px = eyes (192x64) above mouth (192x192)
 
@@ -71,8 +71,8 @@ AVATAR_TENSORS: Final[dict[str, tuple[str, tuple[int, ...]]]] = {
     "AVATAR_PHOTO": ("uint8", (3, FRAME_SIZE, FRAME_SIZE)),
     "AVATAR_MESH_INDEX": ("int32", (3, MESH_GRID, MESH_GRID)),
     "AVATAR_MESH_WEIGHT": ("float16", (3, MESH_GRID, MESH_GRID)),
-    "AVATAR_SEAM_INDEX": ("int32", (len(SEAMS), 3, SEAM_COLUMNS)),
-    "AVATAR_SEAM_WEIGHT": ("float16", (len(SEAMS), 3, SEAM_COLUMNS)),
+    "AVATAR_SEAM_INDEX": ("int32", (len(SEAMS), 6, SEAM_COLUMNS)),
+    "AVATAR_SEAM_WEIGHT": ("float16", (len(SEAMS), 6, SEAM_COLUMNS)),
     "AVATAR_SEAM_BLEND": ("float16", (2, SEAM_ROWS, SEAM_COLUMNS)),
     "AVATAR_HEAD": ("float16", (2, HEAD_GRID, HEAD_GRID)),
     "AVATAR_SCORES": ("float16", (2, CANVAS_HEIGHT // SCORE_PITCH, CANVAS_WIDTH // SCORE_PITCH)),
@@ -85,7 +85,7 @@ AVATAR_TENSORS: Final[dict[str, tuple[str, tuple[int, ...]]]] = {
 
 AVATAR_PHOTO: the portrait, RGB.
 AVATAR_MESH_INDEX, _WEIGHT: for each mesh node the three vertices that it follows, and how much.
-AVATAR_SEAM_INDEX, _WEIGHT: the same for points on each of SEAMS, one per column of seam nodes.
+AVATAR_SEAM_INDEX, _WEIGHT: the same, with six vertices, for points on each of SEAMS, one per column of seam nodes.
 AVATAR_SEAM_BLEND: how far each layer follows its seam instead of the mesh (a layer is extended across its seam).
 AVATAR_HEAD: depth (px, towards the viewer, relative to the pivot) and how much a node follows the head's pose (0..1).
 AVATAR_SCORES: signed distance (px) to the seam of each layer; positive where the layer's own skin is.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ from scipy.ndimage import gaussian_filter1d
 from facestream.avatar import layers_canvas as canvas
 from facestream.avatar.layers_seams import Seam
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 
 IRISES = ((468, 469, 470, 471, 472), (473, 474, 475, 476, 477))
 """Landmarks of the iris of the right and of the left eye: centre, then four points of its edge."""
@@ -73,23 +74,27 @@ LID_CM = 0.85
 LASH_LINE_CM = 0.09
 
 
-def paint_lids(photo: NDArray[np.uint8], lids: list[tuple[Seam, Seam]], scale: float) -> NDArray[np.uint8]:
+def paint_lids(
+    photo: NDArray[np.uint8], lids: list[tuple[Seam, Seam]], scale: float, cheek: Floats
+) -> NDArray[np.uint8]:
     """What closed upper lids add to the photo, [3, 64, 192] RGB + 128.
 
-    A lid coming down stretches the narrow strip of lid that the portrait shows, and the lashes that lie on it with it. So
-    that strip is replaced by plain skin with a dark line of lashes at its edge.
+    A lid coming down stretches the narrow strip of lid that the portrait shows, and the lashes that lie on it with
+    it. So that strip is replaced by plain skin with a dark line of lashes at its edge. Where that skin is much darker
+    than the `cheek` (RGB), it is the rim of glasses, and the cheek's colour is taken.
     """
     window = photo[canvas.CANVAS_Y : canvas.CANVAS_Y + canvas.EYES_HEIGHT]
     window = window[:, canvas.CANVAS_X : canvas.CANVAS_X + canvas.CANVAS_WIDTH].astype(np.float64)
     columns = np.arange(canvas.CANVAS_WIDTH) + canvas.CANVAS_X + 0.5
     rows = np.arange(canvas.EYES_HEIGHT) + canvas.CANVAS_Y + 0.5
     added = np.zeros_like(window)
-    for lower, upper in lids:
+    for _, upper in lids:
         height = upper.at(columns)
         band = []
         for offset in (0.9, 1.0, 1.1):
             row = np.clip(height - offset * LID_CM * scale - canvas.CANVAS_Y, 0, canvas.EYES_HEIGHT - 1).astype(int)
             band.append(window[row, np.arange(canvas.CANVAS_WIDTH)])
+        band = [np.where(row.mean(1, keepdims=True) < 0.45 * cheek.mean(), 0.85 * cheek, row) for row in band]
         skin = gaussian_filter1d(np.median(band, axis=0), 0.35 * scale, axis=0)
         above = (height[None] - rows[:, None]) / scale  # cm above the lid's edge
         colour = skin[None] * (1.0 - 0.10 * np.clip(1.0 - above / LID_CM, 0.0, 1.0))[..., None]

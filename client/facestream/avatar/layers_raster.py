@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 
 
@@ -33,8 +34,8 @@ class Surface:
             allowed: [S, S] pixels whose triangles may be taken; all covered ones if not given.
 
         Returns:
-            Vertices [N, 3] and barycentric weights [N, 3]. A point beside the mesh gets the nearest point of the triangle
-            that is seen nearest to it.
+            Vertices [N, 3] and barycentric weights [N, 3]. A point beside the mesh gets the nearest point of the
+            triangle that is seen nearest to it.
         """
         usable = self.front >= 0 if allowed is None else (self.front >= 0) & allowed
         if not usable.any():

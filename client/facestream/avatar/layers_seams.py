@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import gaussian_filter1d, median_filter
 from scipy.spatial import cKDTree
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 
 # MediaPipe Face Mesh landmarks, from the picture's left to its right.
 UPPER_LIP = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
@@ -35,6 +36,8 @@ class Seam:
     y: Floats
     above: bool
     """Whether the skin that owns the edge lies above it."""
+    landmarks: tuple[int, ...]
+    """The landmarks that it runs through, from left to right."""
     reach: float
     """How far beyond the edge its layer is extended, at the middle, as a share of half the width."""
 
@@ -69,7 +72,8 @@ class Seam:
         away = tree.query(np.c_[x.ravel(), y.ravel()])[0].reshape(x.shape)
         beyond = (y - self.at(x)) if self.above else (self.at(x) - y)
         foreign = (beyond > 0) & (x >= self.left) & (x <= self.right) & (beyond < np.maximum(self.lens(x), 2.0))
-        return np.clip(np.where(foreign, -away, away), -limit, limit)
+        signed: Floats = np.clip(np.where(foreign, -away, away), -limit, limit)
+        return signed
 
 
 def curve(points: Floats) -> tuple[Floats, Floats]:
@@ -93,11 +97,11 @@ def lip_seams(photo: NDArray[np.uint8], landmarks: Floats, scale: float) -> tupl
     """
     x, upper = curve(landmarks[list(UPPER_LIP), :2])
     x_low, y_low = curve(landmarks[list(LOWER_LIP), :2])
-    lower = np.interp(x, x_low, y_low)
+    lower: Floats = np.interp(x, x_low, y_low)
     if float(np.median(lower - upper)) < CLOSED_CM * scale:
         line = dark_line(photo, x, 0.5 * (upper + lower), SNAP_CM * scale)
         upper = lower = line
-    return Seam(x, upper, above=True, reach=1.9), Seam(x, lower, above=False, reach=1.1)
+    return Seam(x, upper, True, UPPER_LIP, reach=1.9), Seam(x, lower, False, LOWER_LIP, reach=1.1)
 
 
 def dark_line(photo: NDArray[np.uint8], x: Floats, y: Floats, reach: float) -> Floats:
@@ -120,5 +124,5 @@ def lid_seams(landmarks: Floats) -> list[tuple[Seam, Seam]]:
     for upper, lower in ((RIGHT_UPPER_LID, RIGHT_LOWER_LID), (LEFT_UPPER_LID, LEFT_LOWER_LID)):
         x_up, y_up = curve(landmarks[list(upper), :2])
         x_low, y_low = curve(landmarks[list(lower), :2])
-        eyes.append((Seam(x_low, y_low, above=False, reach=1.6), Seam(x_up, y_up, above=True, reach=1.6)))
+        eyes.append((Seam(x_low, y_low, False, lower, reach=1.6), Seam(x_up, y_up, True, upper, reach=1.7)))
     return eyes
