@@ -1,10 +1,7 @@
 """Make the compact parametric face: `python -m export.face.face_model --ict-facekit PATH`.
 
 The source is ICT-FaceKit (Li et al., "Learning Formation of Physically-Based Face Attributes", CVPR 2020; MIT licence),
-packed as one .npz with these arrays: `neutral` f32 [26719, 3] in centimetres, x to the person's left, y up, z to the
-viewer; `identity` f16 [100, 26719, 3], displacement per standard deviation of each mode; `expression` f16
-[57, 26719, 3] and `expression_names`; `quads` i32 [26384, 4], -1 padding a triangle; `mediapipe_vertices` i32 [468, 3]
-and `mediapipe_barycentric` f32 [468, 3], the surface point of each MediaPipe Face Mesh landmark.
+see export.face.face_model_source.
 
 What is made of it: fewer than 4,000 vertices instead of 26,719, dense at lips and lids; 60 identity modes; ARKit's
 shapes under ARKit's names; a `tongueOut` that the source lacks; all as 8-bit integers with a scale per shape. A report
@@ -20,11 +17,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+from facestream.avatar.landmark_topology import LEFT_EYE, LIP_INNER, LIP_OUTER, RIGHT_EYE
 from facestream.parameters import ARKIT
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from export.face.face_model_decimate import closest_on_triangles, decimate
+from export.face.face_model_source import read_source
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -179,18 +178,16 @@ def fit_sphere(points: Floats) -> tuple[Floats, float]:
     return solution[:3], float(np.sqrt(solution[3] + (solution[:3] ** 2).sum()))
 
 
-def make(pack: Path) -> dict[str, NDArray[np.generic]]:
+def make(path: Path) -> dict[str, NDArray[np.generic]]:
     """Make the arrays of face_model.npz (see facestream.avatar.face_model) and print the report."""
     begun = time.time()
-    with np.load(pack, allow_pickle=False) as data:
-        source = {name: data[name] for name in data.files}
-    neutral = source["neutral"].astype(np.float64)
-    shape_names = [str(name) for name in source["expression_names"]]
-    kept = [(i, new) for i, name in enumerate(shape_names) if (new := arkit_name(name)) is not None]
-    expression = source["expression"][[i for i, _ in kept]].astype(np.float64)
+    source = read_source(path)
+    neutral = source.neutral
+    kept = [(i, new) for i, name in enumerate(source.expression_names) if (new := arkit_name(name)) is not None]
+    expression = source.expression[[i for i, _ in kept]]
     names = [new for _, new in kept]
-    identity = source["identity"][:IDENTITY_MODES].astype(np.float64)
-    polygons = source["quads"].astype(np.int64)
+    identity = source.identity[:IDENTITY_MODES]
+    polygons = source.polygons
     parts = {name: polygons_to_triangles(polygons[a:b]) for name, (a, b) in SOURCE_PARTS.items()}
 
     # What the merge error is measured in: the rest position and the strongest directions of all motion.
@@ -201,13 +198,10 @@ def make(pack: Path) -> dict[str, NDArray[np.generic]]:
     blink = expression[names.index("eyeBlinkLeft")] + expression[names.index("eyeBlinkRight")]
     weight = density(neutral, blink)
 
-    landmark_corners = source["mediapipe_vertices"].astype(np.int64)
-    landmark_weights = source["mediapipe_barycentric"].astype(np.float64)
+    landmark_corners, landmark_weights = source.landmark_vertices, source.landmark_weights
     keep = np.zeros(len(neutral), dtype=bool)
-    strong = landmark_weights > 0.5
-    keep[landmark_corners[strong]] = True
-    edges = [source[f"mediapipe_{name}_edges"] for name in ("lips", "left_eye", "right_eye")]
-    fine = np.unique(np.concatenate([edge.ravel() for edge in edges]))
+    keep[landmark_corners[landmark_weights > 0.5]] = True
+    fine = sorted({*LIP_INNER, *LIP_OUTER, *RIGHT_EYE, *LEFT_EYE})
     keep[np.unique(landmark_corners[fine][landmark_weights[fine] > 0.15])] = True
 
     groups: tuple[tuple[str, ...], ...] = (
@@ -336,17 +330,21 @@ def main() -> int:
         type=Path,
         default=os.environ.get("ICT_FACEKIT"),
         metavar="PATH",
-        help="the packed ICT-FaceKit data (.npz); the environment's ICT_FACEKIT if not given",
+        help="ICT-FaceKit's folder FaceXModel, or the packed file; the environment's ICT_FACEKIT if not given",
     )
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("client/facestream/avatar/face_model.npz"), help="file to write"
     )
     options = parser.parse_args()
     if options.ict_facekit is None:
-        parser.error("--ict-facekit PATH (or ICT_FACEKIT) is needed: the packed ICT-FaceKit data, an .npz file")
-    if not Path(options.ict_facekit).is_file():
-        parser.error(f"--ict-facekit: {options.ict_facekit} is not a file")
-    np.savez_compressed(options.output, **make(Path(options.ict_facekit)))  # type: ignore[arg-type]
+        parser.error(
+            "--ict-facekit PATH (or ICT_FACEKIT) is needed: ICT-FaceKit's folder FaceXModel, or the packed file"
+        )
+    try:
+        arrays = make(options.ict_facekit)
+    except ValueError as error:
+        parser.error(f"--ict-facekit: {error}")
+    np.savez_compressed(options.output, **arrays)  # type: ignore[arg-type]
     print(f"{options.output}: {options.output.stat().st_size / 1e6:.2f} MB")
     return 0
 

@@ -1,0 +1,85 @@
+"""Reading ICT-FaceKit: a wrong version must be told, or all parts and landmarks would be other ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export.face.face_model import arkit_name, polygons_to_triangles, quantise
+from export.face.face_model_decimate import closest_on_triangles, decimate
+from export.face.face_model_source import LANDMARKS, read_obj, read_source
+
+
+def test_obj_files_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.obj"
+    path.write_text("# c\nmtllib m\nv 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0.5\nvt 0 0\nf 1/1 2/1 3/1 4/1\nf 1 2 3\n")
+    vertices, polygons = read_obj(path)
+    assert vertices[3].tolist() == [0.0, 1.0, 0.5]
+    assert polygons.tolist() == [[0, 1, 2, 3], [0, 1, 2, -1]]
+    assert polygons_to_triangles(polygons).tolist() == [[0, 1, 2], [0, 1, 2], [0, 2, 3]]
+
+
+def test_what_is_not_the_expected_version_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="FaceXModel"):
+        read_source(tmp_path / "absent")
+    with pytest.raises(ValueError, match=r"generic_neutral_mesh\.obj"):
+        read_source(tmp_path)
+    shapes = {"neutral": (26719, 3), "identity": (1, 26719, 3), "expression": (1, 26719, 3), "quads": (26384, 4)}
+    arrays = {name: np.zeros(shape, np.float16) for name, shape in shapes.items()}
+    np.savez(tmp_path / "x.npz", **arrays)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'expression_names' is missing"):
+        read_source(tmp_path / "x.npz")
+    np.savez(tmp_path / "x.npz", expression_names=np.array(["a"]), **arrays)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="another version"):
+        read_source(tmp_path / "x.npz")
+
+
+def test_landmark_table_is_whole() -> None:
+    table = np.loadtxt(LANDMARKS, delimiter=",", comments="#")
+    assert table[:, 0].tolist() == list(range(468))
+    assert np.allclose(table[:, 4:].sum(1), 1.0, atol=1e-4)
+    assert table[:, 1:4].max() < 9409  # on the face's skin
+
+
+def test_names_become_arkits() -> None:
+    assert arkit_name("eyeBlink_L") == "eyeBlinkLeft"
+    assert arkit_name("browInnerUp_R") == "browInnerUpRight"  # one in ARKit, two here
+    assert arkit_name("jawOpen") == "jawOpen"
+    assert arkit_name("PupilDilate_L") is None
+
+
+def test_decimation_keeps_what_bends_and_what_must_stay() -> None:
+    """A flat sheet with one ridge that only shows in motion: the ridge survives, the outline stays, nothing folds."""
+    n = 15
+    x, y = (axis.ravel().astype(float) for axis in np.meshgrid(np.arange(n), np.arange(n)))
+    rest = np.stack([x, y, np.zeros_like(x)], axis=1)
+    ridge = np.exp(-((x - 7) ** 2) / 2)
+    corner = np.arange(n * n).reshape(n, n)
+    a, b, c, d = corner[:-1, :-1].ravel(), corner[:-1, 1:].ravel(), corner[1:, 1:].ravel(), corner[1:, :-1].ravel()
+    triangles = np.vstack([np.stack([a, b, c], 1), np.stack([a, c, d], 1)])
+    keep = np.zeros(n * n, dtype=bool)
+    keep[112] = True
+    left = decimate(triangles, rest, np.c_[rest, 2 * ridge], np.zeros(n * n, np.int64), {0: 80}, np.ones(n * n), keep)
+    used = np.unique(left)
+    assert len(used) == 80
+    assert 112 in used
+    assert rest[used].min(0).tolist() == [0, 0, 0]
+    assert rest[used].max(0).tolist() == [n - 1, n - 1, 0]
+    inner = used[(x[used] > 0) & (x[used] < n - 1) & (y[used] > 0) & (y[used] < n - 1)]
+    assert (np.abs(x[inner] - 7) <= 3).mean() > 0.7
+    corners = rest[left]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[:, 2]
+    assert (normals > 0).all()
+    assert normals.sum() / 2 == pytest.approx((n - 1) ** 2)
+
+
+def test_closest_point_and_quantisation() -> None:
+    triangle = np.array([[[0.0, 0, 0], [1, 0, 0], [0, 1, 0]]])
+    distance, weights = closest_on_triangles(np.array([0.25, 0.25, 2.0]), triangle)
+    assert distance[0] == pytest.approx(2.0)
+    assert weights[0] == pytest.approx([0.5, 0.25, 0.25])
+    shapes = np.random.default_rng(0).normal(size=(3, 50, 3)) * np.array([0.01, 1, 5])[:, None, None]
+    values, scale = quantise(shapes)
+    assert np.abs(values * scale[:, None, None] - shapes).max() <= scale.max() / 2 + 1e-6
