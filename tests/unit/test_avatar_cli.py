@@ -86,3 +86,19 @@ def test_ready_avatars_are_sound_and_draw_their_photo_at_rest(name: str, tmp_pat
     photo = cv2.resize(bundle.tensors["AVATAR_PHOTO"].transpose(1, 2, 0), (384, 384), interpolation=cv2.INTER_AREA)
     rest = sheet[24:384, :384].astype(int)  # below the label
     assert np.abs(rest - photo[24:]).mean() < 1.0
+
+
+@pytest.mark.parametrize("name", ["ada", "ben"])
+def test_ready_avatars_are_those_of_this_code(name: str, tmp_path: Path) -> None:
+    """Whoever changes the fit or the layers must build them again (avatars/README.md), or nobody sees the change."""
+    options = ["--name", name, "--consent", "synthetic", "--licence", "Apache-2.0", "--avatars", str(tmp_path)]
+    assert main(["avatar", "build", str(PORTRAITS / f"{name}.jpg"), *options]) == 0
+    ready, fresh = load_bundle(PORTRAITS / f"{name}.avatar"), load_bundle(tmp_path / f"{name}.avatar")
+    assert fresh.manifest["source"] == ready.manifest["source"]
+    for tensor, expected in ready.tensors.items():
+        found = fresh.tensors[tensor]
+        if found.dtype.kind == "i":
+            assert (found == expected).mean() > 0.95, tensor  # a near tie may fall to another vertex on another machine
+        else:
+            found, expected = found.astype(np.float64), expected.astype(np.float64)
+            assert np.abs(found - expected).mean() < 0.01 * max(float(np.abs(expected).mean()), 0.1), tensor
