@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from facestream.avatar.bundle import load_bundle
+from facestream.avatar.bundle import load_bundle, save_bundle
 from facestream.avatar.photo import read_photo
 from facestream.cli.main import main
 
@@ -63,6 +63,16 @@ def test_broken_bundles_are_listed_as_broken(tmp_path: Path, capsys: pytest.Capt
     assert main(["avatar", "list", "--avatars", str(tmp_path), "--repository", str(tmp_path)]) == 0
     assert "bad" in (out := capsys.readouterr().out)
     assert "broken" in out
+
+
+def test_bundles_of_strangers_cannot_drive_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ready = load_bundle(PORTRAITS / "ada.avatar")
+    manifest = {**ready.manifest, "licence": "\x1b[2J\nfree"}
+    save_bundle(tmp_path / "eve.avatar", ready.tensors, manifest)
+    assert main(["avatar", "list", "--avatars", str(tmp_path), "--repository", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "?[2J?free" in out
+    assert "\x1b" not in out
 
 
 def test_unknown_names_are_answered_with_the_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

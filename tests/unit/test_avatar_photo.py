@@ -184,3 +184,14 @@ def test_detector_finds_faces_off_centre_and_in_wide_pictures(ada: Image) -> Non
     wide[:, 800:1568] = ada
     alone, moved = detect_faces(ada)[0], detect_faces(wide)[0]
     assert np.abs(moved.keypoints - alone.keypoints - [800, 0]).mean() < 12.0  # one cell of its input: 12.5 px
+
+
+def test_small_faces_of_large_photos_are_found(ada: Image) -> None:
+    """A phone's photo in full length has pixels enough for an avatar, though the head is small in it."""
+    large = np.full((3000, 2250, 3), 120, np.uint8)
+    large[300:844, 700:1244] = resized(ada, 544)
+    face = detect_faces(large)[0]
+    assert len(detect_faces(large)) == 1
+    expected = detect_faces(ada)[0].keypoints * (544 / 768) + [700, 300]
+    assert np.abs(face.keypoints - expected).mean() < 15.0
+    assert prepare_portrait(large, MODEL).measures["eye_to_mouth_px"] == pytest.approx(97, abs=3)

@@ -230,7 +230,7 @@ def _manifest(path: Path, archive: zipfile.ZipFile) -> dict[str, Any]:
             f"{path}: has version {manifest.get('version')!r}, expected {VERSION};"
             " build the avatar again from its photo"
         )
-    for key, kind in (("name", str), ("licence", str), ("consent", str), ("tensors", dict)):
+    for key, kind in (("name", str), ("licence", str), ("consent", str), ("warnings", list), ("tensors", dict)):
         if not isinstance(manifest.get(key), kind):
             raise BundleError(f"{path}: {MANIFEST} has no {key!r} ({kind.__name__})")
     if manifest["consent"] not in CONSENT:

@@ -103,11 +103,11 @@ def _list(arguments: argparse.Namespace) -> int:
         try:
             manifest = read_manifest(path)
         except BundleError as error:
-            print(f"{path.stem:<20} broken: {error}")
+            print(f"{path.stem:<20} broken: {_printable(str(error))}")
             continue
         doubts = len(manifest.get("warnings", []))
         print(
-            f"{path.stem:<20} {manifest['consent']:<14} {manifest['licence']:<16} {path}"
+            f"{path.stem:<20} {manifest['consent']:<14} {_printable(manifest['licence']):<16} {path}"
             + (f"  ({doubts} warning{'s' if doubts > 1 else ''})" if doubts else "")
         )
     return 0 if found else _fail("no avatars found: make one with `facestream avatar build PHOTO`")
@@ -144,6 +144,11 @@ def _bundles(arguments: argparse.Namespace) -> Iterator[Path]:
         folders.append(repository / "avatar_store" / "avatars")
     for folder in folders:
         yield from sorted(folder.glob(f"*{BUNDLE_SUFFIX}"))
+
+
+def _printable(text: str) -> str:
+    """Text of a stranger's bundle, for one line of a terminal: no escape sequences, not endless."""
+    return "".join(character if character.isprintable() else "?" for character in text[:200])
 
 
 def _fail(text: str) -> int:
