@@ -201,7 +201,8 @@ class Compositor(nn.Module):
         ball = photo + turned * (ball - photo)
 
         begins, ends = LID_MOVES_PX
-        lowered = smooth((-above[:, 1:] - begins) * (1.0 / (ends - begins))) * (1.0 - belongs)
+        lowered = smooth((-above[:, 1:] - begins) * (1.0 / (ends - begins)))
+        lid_shows = lowered + belongs * (turned - lowered)  # the upper lid comes down, or the iris leaves the lower one
         lid = sample(lids, EYES, self.eyes_window, flow, "zeros")
-        colour = alpha * ball + (1.0 - alpha) * lowered * lid
+        colour = alpha * ball + (1.0 - alpha) * lid_shows * lid
         return flow, torch.cat([colour, alpha], 1)

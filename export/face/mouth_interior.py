@@ -37,7 +37,7 @@ SEEN_AT_JAW_OPEN = 0.45
 
 ENAMEL = np.array([0.93, 0.875, 0.825])
 GUM = np.array([0.66, 0.36, 0.34])
-TONGUE = np.array([0.70, 0.37, 0.35])
+TONGUE = np.array([0.78, 0.38, 0.35])
 LIGHT = np.array([-0.20, 0.35, 0.92])
 """Direction of the key light; the fill comes from the viewer."""
 
@@ -110,7 +110,7 @@ def layer(points: Floats, groups: list[tuple[Ints, str]], top: float) -> NDArray
     colour = np.zeros((*covered.shape, 3))
     for number, name in enumerate(names):
         albedo, gloss, occlusion = {
-            "teeth": (ENAMEL, 0.16, 0.30),
+            "teeth": (ENAMEL, 0.08, 0.30),
             "gum": (GUM, 0.10, 0.34),
         }[name]
         lit = shade(np.broadcast_to(albedo, colour.shape), drawn[..., :3], depth, gloss, occlusion)
@@ -134,7 +134,7 @@ def tongue() -> NDArray[np.uint8]:
     groove = 1 - 0.20 * np.exp(-((x / 0.13) ** 2)) * np.clip(1 - v * v, 0, 1)
     noise = cv2.GaussianBlur(np.random.default_rng(1).normal(size=x.shape), (0, 0), 0.5 * SUPERSAMPLING)
     base = TONGUE * (groove * (1 + 0.03 * noise / noise.std()))[..., None]
-    lit = np.clip(shade(base, normal, depth, 0.10, 0.38), 0, 1)
+    lit = np.clip(shade(base, normal, depth, 0.10, 0.28), 0, 1)
     small = cv2.resize(
         np.dstack([lit * alpha[..., None], alpha]), (LAYER_WIDTH, LAYER_HEIGHT), interpolation=cv2.INTER_AREA
     )

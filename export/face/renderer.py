@@ -145,15 +145,15 @@ class Renderer(nn.Module):
         flesh = constant(constants, "flesh")[:, :, None, None]
         upper = self.draw(0, affines, enamel)
         lower = self.draw(1, affines, LOWER_TEETH_LIGHT * enamel)
-        tongue = self.draw(2, affines, flesh)
         out = parameter(parameters, "tongueOut")[:, :, None, None].clamp(0.0, 1.0)
+        tongue = self.draw(2, affines, flesh * (1.0 + 0.4 * out))  # further out there is more light
         colour = constant(constants, "cavity")[:, :, None, None] + 0.0 * a
         colour = over(tongue, colour, 1.0)
         colour = over(lower, colour, 1.0)
         colour = over(tongue, colour, out)
         colour = over(upper, colour, 1.0)
         # Less light gets in under the upper lip, behind the lower lip and through a narrow opening.
-        light = 0.55 + 0.45 * smooth(-a * 0.20)
+        light = 0.62 + 0.38 * smooth(-a * 0.20)
         light = light * (0.72 + 0.28 * smooth(-b * 0.16)) * (0.78 + 0.22 * (gap * 0.08).clamp(0.0, 1.0))
         return colour * light
 

@@ -88,7 +88,7 @@ def build_layers(fit: FaceFit, model: FaceModel) -> dict[str, NDArray[np.generic
         "AVATAR_SCORES": scores.astype(np.float16),
         "AVATAR_LIPS": inner_lips(fit.photo, lips, fit.scale),
         "AVATAR_EYES": eyeballs.picture,
-        "AVATAR_LIDS": paint_lids(fit.photo, lids, fit.scale, cheek_colour(fit)),
+        "AVATAR_LIDS": paint_lids(fit.photo, landmarks, lids, fit.scale, cheek_colour(fit)),
         "AVATAR_CONSTANTS": constants(fit, model, lips, lids, eyeballs),
     }
     for name, (dtype, shape) in canvas.AVATAR_TENSORS.items():
@@ -124,7 +124,7 @@ def to_outline(points: Floats, outline: Floats, inset: float) -> tuple[Floats, F
     """How far points [N, 2] lie outside of a convex outline, and where they meet it.
 
     Returns:
-        Distances [N], px, 0 inside; and points [N, 2] of the outline shrunk by `inset` px that are nearest, or the points
+        Distances [N], px, 0 inside; and the nearest points [N, 2] of the outline shrunk by `inset` px, or the points
         themselves where they lie inside of it.
     """
     centre = outline.mean(0)
@@ -153,7 +153,8 @@ def within(points: Floats, polygon: Floats) -> Bools:
     edges = np.roll(polygon, -1, axis=0) - polygon
     away = points[:, None] - polygon[None]  # [N, M, 2]
     sides = edges[None, :, 0] * away[..., 1] - edges[None, :, 1] * away[..., 0]
-    return (sides >= 0).all(1) | (sides <= 0).all(1)
+    inside: Bools = np.logical_or((sides >= 0).all(axis=1), (sides <= 0).all(axis=1))
+    return inside
 
 
 def grid_points(count: int, pitch: int) -> Floats:
@@ -254,10 +255,10 @@ def head_relief(surface: Surface, outline: Floats, landmarks: Floats, fit: FaceF
     chin, mouth = float(landmarks[152, 1]), float(landmarks[13, 1])
     above = np.clip((chin - points[:, 1]) / max(chin - mouth, 1.0), 0.0, 1.0)
     beyond = np.maximum(away - above * HAIR_CM * fit.scale, 0.0)
-    follows = np.exp(-((beyond / (POSE_FADE_CM * fit.scale)) ** 2)) * frame_ramp(points)
+    follows = np.exp(-((beyond / (POSE_FADE_CM * fit.scale)) ** 2))
     size = (canvas.HEAD_GRID, canvas.HEAD_GRID)
     coarse = cv2.resize(depth, size, interpolation=cv2.INTER_AREA) - float(fit.pivot[2])
-    return np.stack([coarse, gaussian_filter(follows.reshape(size), 1.0)])
+    return np.stack([coarse, gaussian_filter(follows.reshape(size), 1.0) * frame_ramp(points).reshape(size)])
 
 
 def inner_lips(photo: NDArray[np.uint8], lips: tuple[Seam, Seam], scale: float) -> NDArray[np.uint8]:
@@ -316,7 +317,7 @@ def constants(
     # Eyes in shadow or behind glasses tell too little light: teeth are never much darker than the cheeks.
     cheek = cheek_colour(fit)
     light = np.clip(np.maximum(eyeballs.white, 0.85 * cheek.mean()) / 175.0, 0.35, 1.15)
-    put("enamel", (0.6 * light + 0.4 * light.mean()) * np.array([1.16, 1.12, 1.06]))
+    put("enamel", np.clip((0.6 * light + 0.4 * light.mean()) * np.array([1.16, 1.12, 1.06]), 0.0, 1.05))
     lip = lip_colour(fit.photo, lips, fit.scale)
     put("flesh", np.clip(0.5 * lip / np.array([190.0, 112.0, 105.0]) + 0.5 * light.mean(), 0.3, 1.1))
     put("cavity", np.array([66.0, 25.0, 22.0]) * light.mean())
@@ -363,7 +364,7 @@ def shape_gains(fit: FaceFit, model: FaceModel, projection: Floats, lids: list[t
         x = fit.landmarks[list(upper_ids), 0][middle].astype(np.float64)
         opening = lower.at(x) - upper.at(x)
         closing = at_landmarks[list(upper_ids), 1][middle] - at_landmarks[list(lower_ids), 1][middle]
-        gains[names.index(name)] = np.clip((opening.mean() + 3.0) / max(closing.mean(), 1.0), 0.7, 1.6)
+        gains[names.index(name)] = np.clip((opening.mean() + 2.3) / max(closing.mean(), 1.0), 0.7, 1.6)
     return gains
 
 

@@ -91,6 +91,7 @@ AVATAR_HEAD: depth (px, towards the viewer, relative to the pivot) and how much 
 AVATAR_SCORES: signed distance (px) to the seam of each layer; positive where the layer's own skin is.
 AVATAR_LIPS: what the inner lips add to the photo, RGB + 128, of layer 0 then 1; shown as the mouth opens.
 AVATAR_EYES: the eyeballs without lids and shadows, RGB, in the eyes' window; shown as they turn.
-AVATAR_LIDS: what closed upper lids add to the photo, RGB + 128, in the eyes' window; shown as they come down.
+AVATAR_LIDS: what closed upper lids add to the photo, RGB + 128, in the eyes' window; shown as they come down. The lower
+    lids' rims in it are shown as the eyes turn.
 AVATAR_CONSTANTS: see CONSTANTS.
 """

@@ -72,23 +72,27 @@ def paint_eyeballs(photo: NDArray[np.uint8], landmarks: Floats, lids: list[tuple
 LID_CM = 0.85
 """Height above the lid's edge from which its colour is taken: above lashes and crease."""
 LASH_LINE_CM = 0.09
+RIM_PX = 4.0
+"""Height of the strip along the lower lid in which the iris is painted out."""
 
 
 def paint_lids(
-    photo: NDArray[np.uint8], lids: list[tuple[Seam, Seam]], scale: float, cheek: Floats
+    photo: NDArray[np.uint8], landmarks: Floats, lids: list[tuple[Seam, Seam]], scale: float, cheek: Floats
 ) -> NDArray[np.uint8]:
-    """What closed upper lids add to the photo, [3, 64, 192] RGB + 128.
+    """What closed upper lids, and lower lids without an iris behind, add to the photo, [3, 64, 192] RGB + 128.
 
     A lid coming down stretches the narrow strip of lid that the portrait shows, and the lashes that lie on it with
     it. So that strip is replaced by plain skin with a dark line of lashes at its edge. Where that skin is much darker
     than the `cheek` (RGB), it is the rim of glasses, and the cheek's colour is taken.
+
+    The wet rim of a lower lid, on the other hand, shows some of the iris above it, which has to go when the eye turns.
     """
     window = photo[canvas.CANVAS_Y : canvas.CANVAS_Y + canvas.EYES_HEIGHT]
     window = window[:, canvas.CANVAS_X : canvas.CANVAS_X + canvas.CANVAS_WIDTH].astype(np.float64)
     columns = np.arange(canvas.CANVAS_WIDTH) + canvas.CANVAS_X + 0.5
     rows = np.arange(canvas.EYES_HEIGHT) + canvas.CANVAS_Y + 0.5
     added = np.zeros_like(window)
-    for _, upper in lids:
+    for (lower, upper), iris in zip(lids, IRISES, strict=True):
         height = upper.at(columns)
         band = []
         for offset in (0.9, 1.0, 1.1):
@@ -105,8 +109,23 @@ def paint_lids(
         line = np.where(above[..., None] < 0, np.maximum(line, 0.75), line)
         colour = colour + 0.85 * line * (lash - colour)
         ends = np.clip(upper.to_corner(columns) / 0.25, 0.0, 1.0)
-        top = np.clip((0.95 * LID_CM - above) / (0.35 * LID_CM), 0.0, 1.0) * (above > -0.6)
+        top = np.clip((0.95 * LID_CM - above) / (0.35 * LID_CM), 0.0, 1.0) * (above > -0.25)
         alpha = (ends[None] * top)[..., None]
         added += alpha * (colour - window)
+
+        centre = landmarks[iris[0], 0]
+        half = 1.3 * float(np.linalg.norm(landmarks[list(iris[1:]), :2] - landmarks[iris[0], :2], axis=1).mean())
+        sides = np.clip(np.array([centre - half - 1.0, centre + half + 1.0]), lower.left + 1.0, lower.right - 1.0)
+        share = np.clip((columns - sides[0]) / max(sides[1] - sides[0], 1.0), 0.0, 1.0)
+        edge = lower.at(columns)
+        inside = np.clip((half - np.abs(columns - centre)) / 2.0, 0.0, 1.0)
+        for offset in np.arange(-RIM_PX, 1.0):  # row by row along the rim, counted from the lid's edge
+            ends = []
+            for side in sides:
+                row = int(np.clip(lower.at(np.array([side]))[0] + offset - canvas.CANVAS_Y, 0, canvas.EYES_HEIGHT - 1))
+                ends.append(window[row, int(side) - canvas.CANVAS_X])
+            colour = ends[0] + share[:, None] * (ends[1] - ends[0])
+            fill = np.clip(1.0 - np.abs(rows[:, None] - edge[None] - offset), 0.0, 1.0) * inside[None]
+            added += fill[..., None] * (colour[None] - window) * (above[..., None] < -0.25)
     packed = np.clip(np.round(added + 128.0), 0, 255).astype(np.uint8).transpose(2, 0, 1)
     return np.ascontiguousarray(packed)

@@ -1,0 +1,95 @@
+"""From a fitted face to layers: the geometry that no picture would show to be wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from facestream.avatar import layers, layers_canvas
+from facestream.avatar.face_model import load_face_model
+from facestream.avatar.fit import FaceFit, fit_face
+from facestream.avatar.layers_raster import draw_surface
+from facestream.avatar.layers_seams import LOWER_LIP, UPPER_LIP, Seam, dark_line
+from facestream.avatar.photo import prepare_portrait, read_photo
+
+from export.ensembles import REPOSITORY
+
+
+@pytest.fixture(scope="module")
+def fit() -> FaceFit:
+    """Ada's portrait, fitted."""
+    model = load_face_model()
+    portrait = prepare_portrait(read_photo(REPOSITORY / "avatar_store" / "avatars" / "ada.jpg"), model)
+    return fit_face(portrait.image, portrait.landmarks, model)
+
+
+def test_layers_are_what_the_graphs_take(fit: FaceFit) -> None:
+    """A wrong shape or a NaN would only be refused by the server, long after the avatar was made."""
+    made = layers.build_layers(fit, load_face_model())
+    assert {name: (str(value.dtype), value.shape) for name, value in made.items()} == layers_canvas.AVATAR_TENSORS
+    assert all(np.isfinite(value.astype(np.float64)).all() for value in made.values())
+    vertices = len(load_face_model().neutral)
+    for name in ("AVATAR_MESH_INDEX", "AVATAR_SEAM_INDEX"):
+        assert 0 <= made[name].min() <= made[name].max() < vertices
+    assert sum(value.nbytes for value in made.values()) < 1.4e6
+
+
+def test_the_border_of_the_picture_stands_still(fit: FaceFit) -> None:
+    """The graphs continue fields by zeros there; motion at the border would drag stripes into the picture."""
+    made = layers.build_layers(fit, load_face_model())
+    for weights in (made["AVATAR_MESH_WEIGHT"].astype(float).sum(0), made["AVATAR_HEAD"][1].astype(float)):
+        assert max(weights[0].max(), weights[-1].max(), weights[:, 0].max(), weights[:, -1].max()) < 0.02
+
+
+def test_a_misaligned_portrait_is_refused_and_told_why(fit: FaceFit) -> None:
+    low = dataclasses.replace(fit, landmarks=fit.landmarks + np.array([0, 60, 0], np.float32))
+    with pytest.raises(ValueError, match=r"the eyes span x .*, y .* px .* must lie within"):
+        layers.build_layers(low, load_face_model())
+
+
+def test_the_nearest_triangle_wins() -> None:
+    """A nose covers the cheek behind it."""
+    far = np.array([[0, 0, 0], [0, 30, 0], [30, 0, 0]], float)
+    near = far * [0.5, 0.5, 1] + [0, 0, 5]
+    surface = draw_surface(np.vstack([far, near]), np.array([[0, 1, 2], [3, 4, 5]]), 32)
+    vertices, weights = surface.locate(np.array([[4.0, 4.0], [20.0, 4.0]]))
+    assert vertices.tolist() == [[3, 4, 5], [0, 1, 2]]
+    np.testing.assert_allclose((weights[..., None] * np.vstack([far, near])[vertices]).sum(1)[:, :2], [[4, 4], [20, 4]])
+
+
+def test_triangles_turned_away_are_not_seen() -> None:
+    surface = draw_surface(np.array([[0, 0, 0], [30, 0, 0], [0, 30, 0]], float), np.array([[0, 1, 2]]), 32)
+    with pytest.raises(ValueError, match="covers no usable pixel"):
+        surface.locate(np.array([[4.0, 4.0]]))
+
+
+def test_a_seam_knows_its_own_side() -> None:
+    """A negative score beyond the lens would cut stripes into chin or nose."""
+    line = np.linspace(100.0, 160.0, 50)
+    upper = Seam(line, np.full(50, 80.0), True, UPPER_LIP, reach=1.0)
+    lower = Seam(line, np.full(50, 80.0), False, LOWER_LIP, reach=1.0)
+    x, y = np.array([[130.0, 130.0, 130.0, 90.0]]), np.array([[75.0, 85.0, 120.0, 85.0]])
+    np.testing.assert_allclose(upper.distance(x, y, 16.0)[0, :2], [5.0, -5.0], atol=0.01)
+    assert (upper.distance(x, y, 16.0)[0, 2:] > 0).all()
+    np.testing.assert_allclose(lower.distance(x, y, 16.0)[0, :2], [-5.0, 5.0], atol=0.01)
+
+
+def test_the_lips_dark_line_is_found() -> None:
+    """Landmarks miss it by up to two pixels; then half of the line would stay on each lip."""
+    photo = np.full((512, 512, 3), 150, np.uint8)
+    photo[302:304, 200:320] = 60
+    x = np.linspace(210.0, 310.0, 200)
+    line = dark_line(photo, x, np.full(200, 301.0), reach=4.0)
+    assert np.abs(line[60:140] - 303.0).max() <= 0.5
+    assert line[0] == 301.0
+
+
+@pytest.mark.parametrize(("point", "inside"), [((5.0, 5.0), True), ((11.0, 5.0), False), ((5.0, -1.0), False)])
+def test_outline(point: tuple[float, float], inside: bool) -> None:
+    square = np.array([[0.0, 0.0], [10.0, 0.0], [10.0, 10.0], [0.0, 10.0]])
+    for polygon in (square, square[::-1]):
+        distance, nearest = layers.to_outline(np.array([point]), polygon, inset=0.0)
+        assert (distance[0] == 0.0) == inside
+        assert distance[0] in (0.0, 1.0)
+        np.testing.assert_allclose(np.linalg.norm(nearest[0] - point), distance[0])
