@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -58,16 +59,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.max_sessions is not None:
         environment[MAX_SESSIONS_VARIABLE] = str(arguments.max_sessions)
 
-    told = threading.Event()
-    received: list[int] = []
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        told.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
-
     server = TritonServer(
         repository,
         host=arguments.host,
@@ -77,13 +68,17 @@ def run(arguments: argparse.Namespace) -> int:
         log_file=arguments.log_file,
         environment=environment,
     )
+    told = threading.Event()
+    received: list[int] = []
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        told.set()
+
+    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         server.start()
-    except (FetchError, ServerError) as error:
-        print(f"facestream serve: {error}", file=sys.stderr)
-        return 1
-    print(f"ready: gRPC {server.grpc_url}, HTTP {server.http_url}, metrics {server.metrics_url}", flush=True)
-    try:
+        print(f"ready: gRPC {server.grpc_url}, HTTP {server.http_url}, metrics {server.metrics_url}", flush=True)
         while not told.wait(1.0):
             crashed = server.crashed()
             if not server.running() or crashed:
@@ -91,17 +86,19 @@ def run(arguments: argparse.Namespace) -> int:
                 # Ending lets whoever supervises this process start a whole one: Triton would go on half dead.
                 print(f"facestream serve: {what}:\n{os.linesep.join(server.log.splitlines()[-20:])}", file=sys.stderr)
                 return 1
-        drain_seconds = arguments.drain_seconds if received[0] == signal.SIGTERM else 0.0
-        if drain_seconds > 0.0:
-            print(f"draining: no new sessions, live ones have {drain_seconds:g} s", flush=True)
-            told.clear()
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            server.drain(drain_seconds)
+        if received[0] == signal.SIGTERM and arguments.drain_seconds > 0.0:
+            print(f"draining: no new sessions, live ones have {arguments.drain_seconds:g} s", flush=True)
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a Ctrl-C now: enough waited
+            with contextlib.suppress(KeyboardInterrupt):
+                server.drain(arguments.drain_seconds)
         return 0
-    except KeyboardInterrupt:  # a Ctrl-C while draining: enough waited
-        return 0
+    except (FetchError, ServerError) as error:
+        print(f"facestream serve: {error}", file=sys.stderr)
+        return 1
     finally:
         server.stop()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def default_repository() -> Path | None:
