@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 _KEEP = 0.6
 """Share of the past in a pixel that differs by nothing: a time constant of two frames."""
 
-_TOLERANCE = np.array([10.0, 10.0, 10.0, 0.04, 0.04], np.float32)[:, None, None]
+_TOLERANCE = (10.0, 10.0, 10.0, 0.04, 0.04)
 """Difference at which the past has lost its weight: RGB levels, interior alpha, lip shade."""
+_WEIGHT_LOSS = (1.0 / np.array(_TOLERANCE, np.float32))[:, None, None]
 
 _STILL_PIXELS = 0.02
 """Motion below this needs no resampling, so that a resting face comes to rest bit for bit."""
@@ -40,7 +41,7 @@ class MouthStabilizer:
             frame_index: of the shown frame.
 
         Returns:
-            Like `texture`, in its dtype.
+            Like `texture`.
 
         Raises:
             SessionLost: `frame_index` is not the next one.
@@ -50,27 +51,37 @@ class MouthStabilizer:
             raise SessionLost("MOUTH_TEXTURE holds a value that is not finite; begin anew with START")
         self._order.advance()
 
-        now = texture.astype(np.float32)
-        flow = flow.astype(np.float32)
+        steady = texture.copy()
         if self._texture is not None and self._flow is not None:
-            past = self._follow(self._texture, flow - self._flow)
-            difference = np.abs(now - past) / _TOLERANCE
-            weight = _KEEP * np.clip(1.0 - difference.max(axis=0), 0.0, 1.0)
-            now = now + weight * (past - now)
-        self._texture, self._flow = now, flow
-        return now.astype(texture.dtype)
+            # A closed mouth has no texture: where neither frame has any, there is nothing to do.
+            rows, columns = _extent(texture, self._texture)
+            part = (slice(None), rows, columns)
+            now = texture[part]
+            past = _follow(self._texture, flow[part] - self._flow[part], rows.start, columns.start)
+            difference = np.abs(past - now)
+            difference *= _WEIGHT_LOSS
+            weight = _KEEP * np.maximum(1.0 - difference.max(axis=0), 0.0)
+            steady[part] = now + weight * (past - now)
+        self._texture, self._flow = steady, flow.copy()
+        return steady
 
-    @staticmethod
-    def _follow(texture: NDArray[np.float32], motion: NDArray[np.float32]) -> NDArray[np.float32]:
-        if np.abs(motion).max() < _STILL_PIXELS:
-            return texture
-        height, width = motion.shape[1:]
-        columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-        moved = cv2.remap(
-            np.ascontiguousarray(texture.transpose(1, 2, 0)),
-            columns + motion[0],
-            rows + motion[1],
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        return np.ascontiguousarray(moved.transpose(2, 0, 1))
+
+def _extent(now: NDArray[np.float32], past: NDArray[np.float32]) -> tuple[slice, slice]:
+    """Rows and columns that hold all of both textures (5, h, w); empty where there is none."""
+    held = np.any(now, axis=0) | np.any(past, axis=0)
+    rows, columns = np.flatnonzero(np.any(held, axis=1)), np.flatnonzero(np.any(held, axis=0))
+    if rows.size == 0:
+        return slice(0, 0), slice(0, 0)
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def _follow(texture: NDArray[np.float32], motion: NDArray[np.float32], top: int, left: int) -> NDArray[np.float32]:
+    """The part of texture (5, H, W) at (top, left), moved by `motion` (2, h, w) px: (5, h, w)."""
+    height, width = motion.shape[1:]
+    if motion.size == 0 or np.abs(motion).max() < _STILL_PIXELS:
+        return texture[:, top : top + height, left : left + width]
+    across = motion[0] + np.arange(left, left + width, dtype=np.float32)
+    down = motion[1] + np.arange(top, top + height, dtype=np.float32)[:, None]
+    return np.stack(
+        [cv2.remap(plane, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for plane in texture]
+    )
