@@ -1,7 +1,7 @@
 """Look closely at an avatar: `python -m perf.face_sheet NAME.avatar -o build/face.png`.
 
 Three sheets below each other: whole faces, mouths and eyes, the last two enlarged, drawn by the model repository's
-three drawing stages without a server. The preview of `facestream avatar preview` is for the avatar's owner; this one is for
+three drawing stages without a server. `facestream avatar preview` draws for the avatar's owner; this sheet is for
 whoever changes the graphs, and shows what breaks first: narrow and wide openings, closed lips, half-closed lids, gazes.
 """
 

@@ -33,6 +33,8 @@ FEATHER_PX = 8.0
 """The fine fields fade into the coarse ones over so many pixels at the canvas's border."""
 GAZE_PX = 1.5
 """An eyeball turned by this much is shown from its own picture; at rest it is the photo's."""
+LASH_PX = 1.5
+"""A lowered lid's lashes reach so much further down, over the wet rim of the lower lid."""
 LID_MOVES_PX = (2.0, 7.0)
 """An upper lid that comes down turns from the photo's into the painted closed one between these distances."""
 
@@ -58,8 +60,8 @@ def roi_nodes(field: Tensor) -> Tensor:
 
 
 def finish(picture: Tensor) -> Tensor:
-    """Colours [B, 3, H, W], half a level too high, to bytes [B, H, W, 3]."""
-    return picture.to(torch.uint8).permute(0, 2, 3, 1)
+    """Colours [B, 3, H, W] in the frame's order, [B, H, W, 3]."""
+    return picture.permute(0, 2, 3, 1)
 
 
 class Compositor(nn.Module):
@@ -119,7 +121,8 @@ class Compositor(nn.Module):
         )
         both = F.pad(both, (1, 1, 1, 1))
         top, left, right, bottom = (self.shown(photo, both, name) for name in REGIONS)
-        return torch.cat([top, torch.cat([left, middle, right], 2), bottom], 1)
+        # Bytes only at the very end: TensorRT takes them for nothing but inputs and outputs.
+        return torch.cat([top, torch.cat([left, middle, right], 2), bottom], 1).to(torch.uint8)
 
     def shown(self, photo: Tensor, both: Tensor, name: str) -> Tensor:
         """One coarse region as bytes [B, height, width, 3]; `both` [B, 2, 130, 130] has a margin of one node."""
@@ -185,7 +188,9 @@ class Compositor(nn.Module):
         above = refine(seam_flow[:, :, : canvas.SEAM_EYE_ROWS + 1], self.kernel, canvas.MESH_PITCH)
         scores = scores.float()
         a = layer_score(scores, 0, self.eyes_window, below) + canvas.LOWER_LID_RIM
-        b = layer_score(scores, 1, self.eyes_window, above) + canvas.UPPER_LID_RIM
+        begins, ends = LID_MOVES_PX
+        lowered = smooth((-above[:, 1:] - begins) * (1.0 / (ends - begins)))
+        b = layer_score(scores, 1, self.eyes_window, above) + canvas.UPPER_LID_RIM + LASH_PX * lowered
         overlap = torch.relu(a + b)  # the upper lid lies over the lower one, lashes and all
         overlap = overlap * (overlap < canvas.SCORE_LIMIT).float()
         belongs = ((a - b - overlap - overlap.clamp(max=1.0)) * 0.5 + 0.5).clamp(0.0, 1.0)
@@ -200,8 +205,6 @@ class Compositor(nn.Module):
         turned = smooth(shift.abs().amax(1, keepdim=True) * (1.0 / GAZE_PX))
         ball = photo + turned * (ball - photo)
 
-        begins, ends = LID_MOVES_PX
-        lowered = smooth((-above[:, 1:] - begins) * (1.0 / (ends - begins)))
         lid_shows = lowered + belongs * (turned - lowered)  # the upper lid comes down, or the iris leaves the lower one
         lid = sample(lids, EYES, self.eyes_window, flow, "zeros")
         colour = alpha * ball + (1.0 - alpha) * lid_shows * lid

@@ -364,7 +364,7 @@ def shape_gains(fit: FaceFit, model: FaceModel, projection: Floats, lids: list[t
         x = fit.landmarks[list(upper_ids), 0][middle].astype(np.float64)
         opening = lower.at(x) - upper.at(x)
         closing = at_landmarks[list(upper_ids), 1][middle] - at_landmarks[list(lower_ids), 1][middle]
-        gains[names.index(name)] = np.clip((opening.mean() + 2.3) / max(closing.mean(), 1.0), 0.7, 1.6)
+        gains[names.index(name)] = np.clip((opening.mean() + 1.5) / max(closing.mean(), 1.0), 0.7, 1.6)
     return gains
 
 
