@@ -102,7 +102,7 @@ class CausalBlock(nn.Module):
         self.dilated = nn.Conv1d(channels, channels, 3, dilation=dilation)
         self.norm = nn.BatchNorm1d(channels)
         self.mix = nn.Conv1d(channels, channels, 1)
-        self.dropout = nn.Dropout1d(0.1)
+        self.dropout = nn.Dropout1d(0.2)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.mix(functional.gelu(self.norm(self.dilated(x))))

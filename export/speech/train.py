@@ -118,7 +118,7 @@ def load_voice(path: Path, log_mel: LogMel) -> Voice:
 
 
 def load_corpus(folder: Path) -> list[Voice]:
-    """Load every shard of `folder`; features are kept beside it and read back when they are newer than the shards."""
+    """Load every shard of `folder`; features are kept beside it and read back while they fit the shards."""
     shards = sorted(path for path in folder.glob("*.npz") if not path.name.endswith(".tmp.npz"))
     if not shards:
         raise FileNotFoundError(
@@ -127,7 +127,9 @@ def load_corpus(folder: Path) -> list[Voice]:
     cache = folder.with_suffix(".features.pt")
     newest = max(path.stat().st_mtime for path in shards)
     if cache.exists() and cache.stat().st_mtime > newest:
-        return [Voice(*fields) for fields in torch.load(cache)]
+        kept = [Voice(*fields) for fields in torch.load(cache)]
+        if [voice.name for voice in kept] == [path.stem for path in shards]:
+            return kept
     log_mel = LogMel()
     voices = [load_voice(path, log_mel) for path in shards]
     torch.save([(v.name, v.log_power, v.lips, v.visemes) for v in voices], cache)
