@@ -15,7 +15,7 @@ from perf.lip_sync import SpeechNetworks, frame_times, lip_gap, read_audio
 ROOT = Path(__file__).parents[2]
 REPOSITORY = ROOT / "model_repository"
 
-# Of tests/data/speech.wav, as pocketsphinx aligns it; seconds. The p of "prudently" (4.94) is not among them: the networks
+# Of tests/data/speech.wav, as pocketsphinx aligns it; seconds. The p of "prudently" (4.94) is missing: the networks
 # do not hear it, and perf/lip_sync.py counts that.
 HELD_LIPS = {
     "m of much": (4.00, 4.10),
