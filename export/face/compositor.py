@@ -152,8 +152,7 @@ class Compositor(nn.Module):
         eye_flow, eye_texture = self.eyes(
             face_flow, seam_flow, affines, scores, eyeballs.float(), lids.float() - 128.0, photo[:, :, rows, columns]
         )
-        flows = torch.cat([eye_flow, mouth_flow.float()], 2)  # [B, 2, 256, 192]
-        texture = texture.float()
+        flows = torch.cat([eye_flow, mouth_flow], 2)  # [B, 2, 256, 192]
         covering = torch.cat([texture[:, :3], texture[:, 3:4] - texture[:, 4:5]], 1)  # RGB, how much it takes away
         textures = torch.cat([eye_texture, covering], 2)  # [B, 4, 256, 192]
         fine = torch.cat([flows, self.feather + 0.0 * flows[:, :1], textures], 1)

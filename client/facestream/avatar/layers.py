@@ -53,6 +53,8 @@ INCISOR_EDGE = -3.53
 """Model y (cm) of the edge of the upper incisors."""
 INCISORS_BELOW_SEAM_CM = 0.47
 """So far the upper incisors reach below the line of the closed lips; the fit does not know."""
+CHEEK_HUE = (1.22, 0.95, 0.83)
+"""RGB of a cheek in white light over its mean."""
 LIP_RIM_CM = 0.16
 """Width of the inner lip that turns out when the mouth opens."""
 
@@ -314,10 +316,13 @@ def constants(
     put("teeth", teeth_place(fit, model, lips[0]))
     middle = 0.5 * (lips[0].left + lips[0].right)
     put("mouth", [lips[0].left, lips[0].right, lips[0].at(np.array([middle]))[0], LIP_RIM_CM * fit.scale])
-    # Eyes in shadow or behind glasses tell too little light: teeth are never much darker than the cheeks.
+    # The whites of eyes in shadow or behind glasses tell too little light, those of a dark face too much for its teeth.
     cheek = cheek_colour(fit)
-    light = np.clip(np.maximum(eyeballs.white, 0.85 * cheek.mean()) / 175.0, 0.35, 1.15)
-    put("enamel", np.clip((0.6 * light + 0.4 * light.mean()) * np.array([1.16, 1.12, 1.06]), 0.0, 1.05))
+    light = np.clip(eyeballs.white, 0.95 * cheek.mean(), 1.3 * cheek.mean()) / 175.0
+    light = np.clip(light, 0.35, 1.15)
+    # Some of what makes a cheek redder than most is the light, and falls on the teeth as well.
+    cast = np.clip(np.sqrt(cheek / cheek.mean() / np.array(CHEEK_HUE)), 0.94, 1.06)
+    put("enamel", np.clip((0.6 * light + 0.4 * light.mean()) * cast * np.array([1.16, 1.12, 1.06]), 0.0, 1.05))
     lip = lip_colour(fit.photo, lips, fit.scale)
     put("flesh", np.clip(0.5 * lip / np.array([190.0, 112.0, 105.0]) + 0.5 * light.mean(), 0.3, 1.1))
     put("cavity", np.array([66.0, 25.0, 22.0]) * light.mean())
