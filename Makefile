@@ -44,11 +44,13 @@ $(BIN)/python3:
 	@$(PYTHON) -m venv $(VENV) || { echo "on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 
 $(SERVING): pyproject.toml | $(BIN)/python3
-	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[server]'
+	@echo "installing what serving needs into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[server]'
 	@touch $@
 
 $(TESTING): pyproject.toml | $(BIN)/python3
-	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[server,dev]'
+	@echo "installing what the tests need into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[server,dev]'
 	@touch $@ $(SERVING)
 
 clean:
