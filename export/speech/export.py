@@ -35,23 +35,17 @@ TOLERANCE: Final = {"EMBEDDING": 5e-4, "SPEECH_FACE": 1e-4, "VISEME": 1e-4}
 SPEECH: Final = Path("tests/data/speech.wav")
 
 
-def trained(checkpoints: list[Path]) -> tuple[SpeechEncoder, Expression]:
-    """Return both networks with the mean of the checkpoints' averaged weights, ready to run.
-
-    The checkpoints are stages of one training. Their mean (Wortsman et al. 2022, "Model soups") keeps the early stage's
-    hold on voices it has not met and the late stage's precision.
+def trained(checkpoint: Path) -> tuple[SpeechEncoder, Expression]:
+    """Return both networks with the averaged weights of `checkpoint`, ready to run.
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
     """
-    stages = []
-    for checkpoint in checkpoints:
-        if not checkpoint.exists():
-            raise FileNotFoundError(
-                f"checkpoint is {checkpoint}, expected the file that python -m export.speech.train writes"
-            )
-        stages.append(torch.load(checkpoint)["averaged"])
-    averaged = {name: sum(stage[name] for stage in stages) / len(stages) for name in stages[0]}
+    if not checkpoint.exists():
+        raise FileNotFoundError(
+            f"checkpoint is {checkpoint}, expected the file that python -m export.speech.train writes"
+        )
+    averaged = torch.load(checkpoint)["averaged"]
     networks = Networks()
     prefix = "module."
     networks.load_state_dict(
@@ -119,13 +113,7 @@ def largest_difference(path: Path, network: nn.Module, feed: Floats, batch: int)
 def main(arguments: list[str] | None = None) -> int:
     """Export both networks and check them on recorded speech; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        nargs="+",
-        default=[Path("build/speech/checkpoint.pt")],
-        help="stages of one training, whose mean is exported",
-    )
+    parser.add_argument("--checkpoint", type=Path, default=Path("build/speech/checkpoint.pt"))
     parser.add_argument("--repository", type=Path, default=Path("model_repository"))
     options = parser.parse_args(arguments)
     encoder, expression = trained(options.checkpoint)

@@ -183,6 +183,7 @@ class ArticulationLayer(nn.Module):
     }
 
     REST_GAP: Final = 0.03  # below this the lips stay shut: the regression's noise must not part them
+    GAIN: Final = 1.25  # the mean of several likely shapes is flatter than each of them: restores their spread
 
     effects: Tensor
 
@@ -210,8 +211,8 @@ class ArticulationLayer(nn.Module):
         parted = 1 - ((closed - 0.25) / 0.35).clamp(0, 1)
         awake = ((0.95 - viseme("sil")) / 0.35).clamp(0, 1)
         parted = parted * awake
-        opening = ((gap - self.REST_GAP) * parted).clamp(0, 1)
-        rounded = (-width).clamp(0, 1) * awake
+        opening = ((gap - self.REST_GAP) * self.GAIN * parted).clamp(0, 1)
+        rounded = (-width * self.GAIN).clamp(0, 1) * awake
         causes = torch.cat(
             [
                 opening,
@@ -219,7 +220,7 @@ class ArticulationLayer(nn.Module):
                 ((labiodental - 0.2) / 0.6).clamp(0, 1) * parted,
                 rounded * (1 - opening),
                 (rounded * opening + 0.5 * viseme("CH")).clamp(0, 1) * parted,
-                width.clamp(0, 1) * awake,
+                (width * self.GAIN).clamp(0, 1) * awake,
                 viseme("SS") * parted,
                 (viseme("TH") + 0.25 * viseme("nn")) * parted,
             ],
