@@ -1,8 +1,9 @@
 """Triton Inference Server without a container: fetched as a Python wheel and unpacked into a cache folder.
 
-The wheel `nvidia-pytriton` 0.7.0 (Apache-2.0) carries the unchanged server 2.51.0 (release 24.10), its Python backend
-and that backend's stubs for each Python version. It is unpacked, never installed: an installation would pin numpy
-below 2, and none of the wheel's Python code is used.
+The wheel `nvidia-pytriton` 0.7.0 (Apache-2.0) carries the server 2.51.0 (release 24.10, BSD-3-Clause), its Python
+backend, that backend's stubs for each Python version and the libraries they need, among them CUDA's runtime (under
+NVIDIA's EULA), which is loaded but idle without a GPU. It is unpacked, never installed: an installation would pin numpy
+below 2, and none of the wheel's Python code is used. Nothing of it is part of this repository.
 """
 
 from __future__ import annotations
