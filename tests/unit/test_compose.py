@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
+from facestream.contract import AVATARS_VARIABLE, MAX_SESSIONS_VARIABLE
+from facestream.server import drain
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -53,6 +55,13 @@ def test_the_image_is_pinned_and_holds_the_package(name: str) -> None:
     assert "FROM nvcr.io/nvidia/tritonserver:$${TRITON}" in build["dockerfile_inline"]
     for copied in re.findall(r"^COPY (.*) \S+$", build["dockerfile_inline"], flags=re.MULTILINE):
         assert all((ROOT / source).exists() for source in copied.split()), copied
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_variables_are_those_that_the_stages_read(name: str) -> None:
+    """A misspelt one is ignored without a word."""
+    names = {entry.partition("=")[0] for entry in SERVICES[name]["environment"]}
+    assert {AVATARS_VARIABLE, MAX_SESSIONS_VARIABLE, drain.VARIABLE} <= names
 
 
 @pytest.mark.parametrize("name", SERVICES)
