@@ -24,13 +24,13 @@ heights. And five sentences of one reader are few: a figure may move by some hun
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
-import os
-import platform
 import re
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -44,6 +44,7 @@ from facestream.parameters import ARKIT
 
 from export.speech.phonemes import OPEN_VOWELS, classes_of
 from export.speech.targets import curves, segments
+from perf import machine
 
 Floats = npt.NDArray[np.float64]
 Audio = npt.NDArray[np.float32]
@@ -197,6 +198,8 @@ class SpeechNetworks:
             )
             for stage in ("speech_encoder", "expression")
         )
+        self.seconds: list[float] = []
+        """What each frame has cost so far."""
 
     def faces(self, audio: Audio) -> Floats:
         """Return the 52 weights float64[n // 800, 52] of each shown frame, preroll dropped, end flushed by silence."""
@@ -206,8 +209,10 @@ class SpeechNetworks:
         shown = []
         for request in range(frames + LOOKAHEAD_FRAMES):
             window = stream[request * CHUNK_SAMPLES :][None, :WINDOW_SAMPLES]
+            began = time.perf_counter()
             (embedding,) = self.encoder.run(["EMBEDDING"], {"AUDIO_WINDOW": window})
             (face,) = self.expression.run(["SPEECH_FACE"], {"EMBEDDING": embedding})
+            self.seconds.append(time.perf_counter() - began)
             shown.append(face[0])
         return np.asarray(shown[LOOKAHEAD_FRAMES:], np.float64)
 
@@ -359,10 +364,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--clips", type=Path, help="folder of recordings with their words; default: fetch some")
     parser.add_argument("--repository", type=Path, default=Path("model_repository"))
     parser.add_argument("--work", type=Path, default=Path("build/perf"), help="folder for fetched recordings")
-    parser.add_argument(
-        "--machine", default=f"{platform.machine()}-{os.cpu_count()}-cores", help="name of the results' folder"
-    )
-    parser.add_argument("--out", type=Path, help="default: perf/results/MACHINE/sync.json")
+    parser.add_argument("--results", type=Path, default=Path("perf/results"), metavar="DIR")
     options = parser.parse_args(arguments)
 
     aligner = Aligner()
@@ -410,10 +412,25 @@ def main(arguments: list[str] | None = None) -> int:
         }
         for target in TARGETS
     ]
-    out = options.out or Path("perf/results") / options.machine / "sync.json"
+    cost = 1000 * float(np.median(networks.seconds))
+    print(f"both networks, one thread of ONNX Runtime: median {cost:.2f} ms a frame")
+    out = options.results / machine.slug() / "sync.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     rounded = [{key: _rounded(value) for key, value in row.items()} for row in rows]
-    out.write_text(json.dumps({"judged_on": first, "targets": targets, "rows": rounded}, indent=2) + "\n")
+    out.write_text(
+        json.dumps(
+            {
+                "machine": machine.describe(),
+                "date": datetime.date.today().isoformat(),
+                "judged_on": first,
+                "targets": targets,
+                "networks_ms_per_frame": round(cost, 3),
+                "rows": rounded,
+            },
+            indent=2,
+        )
+        + "\n"
+    )
     print(f"written to {out}")
     missed = [str(entry["name"]) for entry in targets if not entry["met"]]
     if missed:
