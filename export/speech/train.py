@@ -53,6 +53,9 @@ PASSAGE: Final = 384
 NOMINAL_DBFS: Final = -25.0
 """Level of the loud part of each utterance before augmentation."""
 
+MISSED: Final = torch.tensor([[2.0], [1.0]])
+"""Weight of a missed closure and of a missed f or v: lips left open on p, b, m are seen, extra closures hardly."""
+
 HELD_OUT: Final = 0.03
 """The last part of each voice, kept for validation."""
 
@@ -183,8 +186,11 @@ class Passages:
         power[:rooms] = self.augment.room(rooms, power.shape[1], PASSAGE)
         lips[:rooms] = 0
         visemes[:rooms] = VISEMES.index("sil")
-        for i in range(rooms, rooms + BATCH // 8):
-            power[i, :, : int(torch.randint(0, PASSAGE // 2, (1,), generator=self.generator))] = 0
+        for i in range(1, 1 + BATCH // 8):
+            begin = 2 * int(torch.randint(0, PASSAGE // 4, (1,), generator=self.generator))
+            power[i, :, :begin] = 0
+            lips[i, :, : begin // 2] = 0
+            visemes[i, : begin // 2] = VISEMES.index("sil")
         return LogMel.compress(power), lips, visemes
 
 
@@ -202,7 +208,7 @@ def loss_of(logits: list[Tensor], lips: Tensor, visemes: Tensor) -> Tensor:
             4 * functional.mse_loss(output[:, 0], shapes[:, 0])
             + 20 * functional.mse_loss(output[:, 0].diff(dim=1), shapes[:, 0].diff(dim=1))
             + functional.mse_loss(output[:, 1], shapes[:, 1])
-            + 0.5 * functional.binary_cross_entropy_with_logits(output[:, 2:4], shapes[:, 2:4])
+            + 0.5 * functional.binary_cross_entropy_with_logits(output[:, 2:4], shapes[:, 2:4], pos_weight=MISSED)
             + 0.15 * functional.cross_entropy(output[:, len(CURVES) :], classes)
         )
     return total
