@@ -12,7 +12,7 @@ pocketsphinx aligns the words with the sound, the two speech networks see the so
     lag                shift of the shown gap that fits best, milliseconds, positive when the mouth is late
     silence motion     mean change of the 52 weights per frame in silence and room noise, in percent of that in speech
 
-The recordings: five LibriVox sentences (one reader, public domain) and five card-game phrases (other speakers), both of
+The recordings: five LibriVox sentences (one reader, public domain) and five card-game phrases, both of
 pocketsphinx's source distribution, and the voice of alsa-utils' channel test where it is installed. The loudness-driven
 jaw, the simplest thing that moves with speech, is judged beside for comparison.
 
@@ -55,7 +55,7 @@ CHANNEL_TEST: Final = Path("/usr/share/sounds/alsa")
 CLOSED_SHARE: Final = 0.15
 """A gap below this part of a usual open vowel's peak counts as closed."""
 
-# What each weight adds to the distance of the lips, in units of jawOpen's; read off the ICT face model's shapes.
+# What each weight adds to the distance of the lips, in units of jawOpen's: rough proportions, not measured.
 GAP_WEIGHTS: Final = {
     "jawOpen": 1.0,
     "mouthClose": -1.0,
