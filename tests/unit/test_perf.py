@@ -10,7 +10,7 @@ import re
 import numpy as np
 from facestream.contract import CHUNK_SAMPLES
 
-from perf import machine, perf_analyzer, process_memory
+from perf import machine, perf_analyzer, process_memory, processor_time
 
 
 def test_the_machines_name_is_a_folder_and_tells_nobodys_host() -> None:
@@ -32,3 +32,21 @@ def test_memory_is_that_of_the_whole_group() -> None:
     """In MiB, and shared pages once: an interpreter with numpy takes tens of them."""
     memory = process_memory.of_group(os.getpgid(0))
     assert memory.rss >= memory.pss > 10
+
+
+def test_processor_time_of_others_is_told_apart() -> None:
+    """Figures from a busy machine would pass for those of the server."""
+    before = processor_time.Snapshot(all=100.0, server=10.0, client=1.0, clock=0.0)
+    after = processor_time.Snapshot(all=118.0, server=19.0, client=2.0, clock=10.0)
+    share = processor_time.between(before, after)
+    assert (share.server, share.client, share.others) == (0.9, 0.1, 0.8)
+
+
+def test_the_own_processor_time_is_seen() -> None:
+    group = os.getpgid(0)
+    before = processor_time.snapshot(group)
+    while processor_time.snapshot(group).client < before.client + 0.1:
+        pass
+    after = processor_time.snapshot(group)
+    assert after.all > before.all
+    assert after.server > before.server
