@@ -33,6 +33,19 @@ _REDUNDANT = re.compile(
     r"|ERROR: Failed to create instance|ensemble '.*' depends on '.*' which has no loaded version. Model"
 )
 
+# Each frame goes through tens of MB, in tensors of up to 1 MB that live for a moment. Left alone, malloc asks the
+# kernel for each of them anew and pays in page faults; here it keeps them, in huge pages where the kernel has them on.
+# A frame's latency fell from 28 to 25 ms, its processor time from 41 to 36 ms (AMD EPYC, 2 cores).
+_MALLOC = ":".join(
+    f"glibc.malloc.{name}"
+    for name in (
+        "hugetlb=1",
+        f"mmap_threshold={32 * 2**20}",
+        f"trim_threshold={128 * 2**20}",
+        f"top_pad={16 * 2**20}",
+    )
+)
+
 # The kernel ends the server when the launcher dies, even by SIGKILL: prctl(PR_SET_PDEATHSIG, SIGTERM), then exec.
 _DIE_WITH_PARENT = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execv(sys.argv[1], sys.argv[1:])"
 
@@ -275,9 +288,7 @@ class TritonServer:
         # Each stage is one process on one or two cores: pools of threads under numpy only get in each other's way.
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             variables.setdefault(name, "1")
-        # Each frame goes through tens of MB. With huge pages the stages take 37 ms of processor time for it, without 41
-        # (AMD EPYC, 2 cores). No effect where the kernel has them turned off.
-        variables.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
+        variables.setdefault("GLIBC_TUNABLES", _MALLOC)
         variables.update(self._environment)
         variables["PATH"] = f"{python.parent}{os.pathsep}{variables.get('PATH', os.defpath)}"
         libraries = [str(program.libraries), str(library.parent), variables.get("LD_LIBRARY_PATH", "")]
