@@ -55,7 +55,7 @@ def main() -> None:
     left, top, right, bottom = (int(side) for side in options.window.split(","))
     sheet = film_strip(pictures, numbers, options.columns, (left, top, right, bottom), options.zoom)
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(options.output), sheet, [cv2.IMWRITE_JPEG_QUALITY, 90])
+    cv2.imwrite(str(options.output), sheet)
 
 
 if __name__ == "__main__":
