@@ -31,6 +31,15 @@ def test_stream_decodes_from_frame_0_on() -> None:
         assert np.abs(decoded - picture(i + 2))[smooth].mean() < 4.0
 
 
+def test_stream_says_its_colours() -> None:
+    """A player that is not told guesses BT.601, and the skin turns greyer."""
+    encoder = H264Encoder()
+    units = [encoder.encode(picture(0), i)[0].tobytes() for i in range(-2, 2)]
+    (shown, *_) = av.CodecContext.create("h264", "r").decode(av.Packet(units[2])) or [None]
+    assert shown is not None
+    assert (shown.color_range, shown.colorspace) == (1, 1)
+
+
 def test_frame_out_of_order_ends_the_session() -> None:
     with pytest.raises(SessionLost, match="frame 4 arrived where frame -2 was due"):
         H264Encoder().encode(picture(0), 4)

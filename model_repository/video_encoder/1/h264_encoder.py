@@ -25,6 +25,9 @@ class H264Encoder:
         self._codec.time_base = fractions.Fraction(1, FRAME_RATE)
         self._codec.framerate = fractions.Fraction(FRAME_RATE)
         self._codec.thread_count = 1  # sessions run side by side: threads within one would only fight
+        # Said in the stream as well (ITU-T H.273): players that are not told guess BT.601, and the skin turns greyer.
+        self._codec.color_range = 1  # limited
+        self._codec.colorspace = self._codec.color_primaries = self._codec.color_trc = 1  # BT.709
         self._codec.options = {
             "preset": "ultrafast",
             "tune": "zerolatency",
@@ -48,7 +51,6 @@ class H264Encoder:
         """
         self._order.check(frame_index)
         picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-        # BT.709 and limited range, which players take for granted.
         picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
         picture.pts = frame_index + LOOKAHEAD_FRAMES
         if frame_index == 0:
