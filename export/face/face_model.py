@@ -11,7 +11,6 @@ says what that costs in millimetres.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from export.face.face_model_decimate import closest_on_triangles, decimate
-from export.face.face_model_source import read_source
+from export.face.face_model_source import FaceSource, add_source_argument, chosen_source
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -178,10 +177,9 @@ def fit_sphere(points: Floats) -> tuple[Floats, float]:
     return solution[:3], float(np.sqrt(solution[3] + (solution[:3] ** 2).sum()))
 
 
-def make(path: Path) -> dict[str, NDArray[np.generic]]:
+def make(source: FaceSource) -> dict[str, NDArray[np.generic]]:
     """Make the arrays of face_model.npz (see facestream.avatar.face_model) and print the report."""
     begun = time.time()
-    source = read_source(path)
     neutral = source.neutral
     kept = [(i, new) for i, name in enumerate(source.expression_names) if (new := arkit_name(name)) is not None]
     expression = source.expression[[i for i, _ in kept]]
@@ -325,25 +323,12 @@ def report_coarseness(
 def main() -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--ict-facekit",
-        type=Path,
-        default=os.environ.get("ICT_FACEKIT"),
-        metavar="PATH",
-        help="ICT-FaceKit's folder FaceXModel, or the packed file; the environment's ICT_FACEKIT if not given",
-    )
+    add_source_argument(parser)
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("client/facestream/avatar/face_model.npz"), help="file to write"
     )
     options = parser.parse_args()
-    if options.ict_facekit is None:
-        parser.error(
-            "--ict-facekit PATH (or ICT_FACEKIT) is needed: ICT-FaceKit's folder FaceXModel, or the packed file"
-        )
-    try:
-        arrays = make(options.ict_facekit)
-    except ValueError as error:
-        parser.error(f"--ict-facekit: {error}")
+    arrays = make(chosen_source(parser, options))
     np.savez_compressed(options.output, **arrays)  # type: ignore[arg-type]
     print(f"{options.output}: {options.output.stat().st_size / 1e6:.2f} MB")
     return 0

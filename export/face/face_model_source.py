@@ -13,6 +13,7 @@ by running the landmark network on renders of the model.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +111,29 @@ def _displacement(path: Path, neutral: NDArray[np.float64]) -> NDArray[np.float6
     if shape.shape != neutral.shape:
         raise ValueError(f"{path}: has {len(shape)} vertices, the neutral mesh {len(neutral)}")
     return shape - neutral
+
+
+def add_source_argument(parser: argparse.ArgumentParser) -> None:
+    """Let a command be told where the source lies."""
+    parser.add_argument(
+        "--ict-facekit",
+        type=Path,
+        default=os.environ.get("ICT_FACEKIT"),
+        metavar="PATH",
+        help="ICT-FaceKit's folder FaceXModel, or the packed file; the environment's ICT_FACEKIT if not given",
+    )
+
+
+def chosen_source(parser: argparse.ArgumentParser, options: argparse.Namespace) -> FaceSource:
+    """Read the source that a command was told of; ends it with a clear word where there is none to be read."""
+    if options.ict_facekit is None:
+        parser.error(
+            "--ict-facekit PATH (or ICT_FACEKIT) is needed: ICT-FaceKit's folder FaceXModel, or the packed file"
+        )
+    try:
+        return read_source(options.ict_facekit)
+    except ValueError as error:
+        parser.error(f"--ict-facekit: {error}")
 
 
 def main() -> int:

@@ -11,7 +11,6 @@ little more than the tip could be seen, and its rim is not modelled.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.face.face_model import SOURCE_PARTS, polygons_to_triangles, tongue_mask, vertex_normals
+from export.face.face_model_source import FaceSource, add_source_argument, chosen_source
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -141,15 +141,12 @@ def tongue() -> NDArray[np.uint8]:
     return np.round(small * 255).astype(np.uint8)
 
 
-def bake(pack: Path) -> NDArray[np.uint8]:
+def bake(source: FaceSource) -> NDArray[np.uint8]:
     """The whole picture, uint8 [3 * LAYER_HEIGHT, LAYER_WIDTH, 4]."""
-    with np.load(pack, allow_pickle=False) as data:
-        neutral = data["neutral"].astype(np.float64)
-        names = [str(name) for name in data["expression_names"]]
-        jaw = data["expression"][names.index("jawOpen")].astype(np.float64)
-        polygons = data["quads"].astype(np.int64)
-    teeth = polygons_to_triangles(polygons[slice(*SOURCE_PARTS["teeth"])])
-    gums = polygons_to_triangles(polygons[slice(*SOURCE_PARTS["gums"])])
+    neutral = source.neutral
+    jaw = source.expression[source.expression_names.index("jawOpen")]
+    teeth = polygons_to_triangles(source.polygons[slice(*SOURCE_PARTS["teeth"])])
+    gums = polygons_to_triangles(source.polygons[slice(*SOURCE_PARTS["gums"])])
     moving = jaw[:, 1] < -0.3
     lower_teeth = np.unique(teeth)[moving[np.unique(teeth)]]
 
@@ -172,18 +169,10 @@ def bake(pack: Path) -> NDArray[np.uint8]:
 def main() -> int:
     """Bake and write the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--ict-facekit",
-        type=Path,
-        default=os.environ.get("ICT_FACEKIT"),
-        metavar="PATH",
-        help="the packed ICT-FaceKit data (.npz); the environment's ICT_FACEKIT if not given",
-    )
+    add_source_argument(parser)
     parser.add_argument("-o", "--output", type=Path, default=PICTURE, help="file to write")
     options = parser.parse_args()
-    if options.ict_facekit is None or not Path(options.ict_facekit).is_file():
-        parser.error(f"--ict-facekit: {options.ict_facekit} is not a file (or set ICT_FACEKIT)")
-    picture = bake(Path(options.ict_facekit))
+    picture = bake(chosen_source(parser, options))
     cv2.imwrite(str(options.output), cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA))
     print(f"{options.output}: {options.output.stat().st_size / 1e3:.0f} KB")
     return 0
