@@ -16,13 +16,7 @@ import cv2
 import numpy as np
 from facestream.avatar.bundle import load_bundle
 from facestream.avatar.layers_canvas import CANVAS_WIDTH, CANVAS_X, CANVAS_Y, EYES_HEIGHT, MOUTH_Y
-from facestream.avatar.preview import FacePreview, Image, contact_sheet, parameter_vector
-
-
-def both(name: str, value: float) -> dict[str, float]:
-    """The same value left and right."""
-    return {f"{name}Left": value, f"{name}Right": value}
-
+from facestream.avatar.preview import FacePreview, Image, both, contact_sheet, parameter_vector
 
 MOUTHS: Mapping[str, Mapping[str, float]] = {
     "rest": {},

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from facestream.avatar.preview import lay_out
 from facestream.contract import FRAME_RATE
 from facestream.video import decode
 from numpy.typing import NDArray
@@ -25,15 +26,13 @@ def film_strip(
         zoom: size of the shown part.
     """
     left, top, right, bottom = window
+    way = cv2.INTER_CUBIC if zoom > 1 else cv2.INTER_AREA
     tiles = []
     for number in numbers:
         part = np.ascontiguousarray(pictures[number][top:bottom, left:right, ::-1])
-        part = cv2.resize(part, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC if zoom > 1 else cv2.INTER_AREA)
-        cv2.putText(part, f"{number / FRAME_RATE:.2f} s", (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1)
-        tiles.append(part)
-    while len(tiles) % columns:
-        tiles.append(np.zeros_like(tiles[0]))
-    return np.vstack([np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)])
+        part = cv2.resize(part, None, fx=zoom, fy=zoom, interpolation=way).astype(np.uint8)
+        tiles.append((f"{number / FRAME_RATE:.2f} s", part))
+    return lay_out(tiles, columns)
 
 
 def main() -> None:

@@ -18,27 +18,23 @@ Image = NDArray[np.uint8]
 
 STAGES = ("face_geometry", "renderer", "compositor")
 
+
+def both(name: str, value: float) -> dict[str, float]:
+    """The same value left and right."""
+    return {f"{name}Left": value, f"{name}Right": value}
+
+
 POSES: Mapping[str, Mapping[str, float]] = {
     "rest": {},
-    "M, B, P": {"mouthPressLeft": 0.4, "mouthPressRight": 0.4, "mouthRollLower": 0.25, "mouthRollUpper": 0.15},
+    "M, B, P": {**both("mouthPress", 0.4), "mouthRollLower": 0.25, "mouthRollUpper": 0.15},
     "jawOpen 0.25": {"jawOpen": 0.25},
     "jawOpen 0.7": {"jawOpen": 0.7},
     "mouthFunnel": {"mouthFunnel": 0.8, "jawOpen": 0.2},
     "mouthPucker": {"mouthPucker": 0.8, "jawOpen": 0.05},
-    "smile, teeth": {
-        **{f"mouth{what}{side}": 0.55 for what in ("Smile",) for side in ("Left", "Right")},
-        **{f"mouthUpperUp{side}": 0.2 for side in ("Left", "Right")},
-        "jawOpen": 0.12,
-    },
-    "F, V": {"mouthRollLower": 0.5, "mouthUpperUpLeft": 0.3, "mouthUpperUpRight": 0.3, "jawOpen": 0.07},
-    "eyeBlink": {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
-    "gaze left, brows up": {
-        "gazeYawLeft": 0.3,
-        "gazeYawRight": 0.3,
-        "browInnerUp": 0.6,
-        "browOuterUpLeft": 0.6,
-        "browOuterUpRight": 0.6,
-    },
+    "smile, teeth": {**both("mouthSmile", 0.55), **both("mouthUpperUp", 0.2), "jawOpen": 0.12},
+    "F, V": {"mouthRollLower": 0.5, **both("mouthUpperUp", 0.3), "jawOpen": 0.07},
+    "eyeBlink": both("eyeBlink", 1.0),
+    "gaze left, brows up": {**both("gazeYaw", 0.3), "browInnerUp": 0.6, **both("browOuterUp", 0.6)},
     "head left": {"headYaw": 0.12, "headPitch": 0.03, "jawOpen": 0.2},
     "head right": {"headYaw": -0.12, "headRoll": 0.06},
 }
@@ -82,12 +78,18 @@ class FacePreview:
 
 def contact_sheet(pictures: Sequence[tuple[str, Image]], columns: int = 4, size: int = 384) -> Image:
     """Pictures [H, W, 3] with their labels, side by side; each `size` px wide and high."""
+    square = [(label, cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)) for label, picture in pictures]
+    return lay_out([(label, cell.astype(np.uint8)) for label, cell in square], columns)
+
+
+def lay_out(pictures: Sequence[tuple[str, Image]], columns: int) -> Image:
+    """Pictures [h, w, 3] of one size with their labels, side by side, row by row."""
     cells: list[Image] = []
     for label, picture in pictures:
-        cell = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
+        cell = picture.copy()
         for colour, width in ((0, 3), (255, 1)):
             cv2.putText(cell, label, (8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (colour,) * 3, width, cv2.LINE_AA)
-        cells.append(cell.astype(np.uint8))
+        cells.append(cell)
     while len(cells) % columns:
         cells.append(np.zeros_like(cells[0]))
     rows = [np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)]
