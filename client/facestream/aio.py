@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from types import TracebackType
 from typing import Any
@@ -22,14 +21,12 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from facestream.audio import Chunker, SoundSource, chunks
-from facestream.connection import CHANNEL_OPTIONS, DRAIN_SECONDS, Recovery, describe
+from facestream.connection import CHANNEL_OPTIONS, DRAIN_SECONDS, describe
 from facestream.contract import FRAME_RATE
+from facestream.conversation import Conversation
 from facestream.errors import (
-    BadInput,
     FacestreamError,
-    FrameTimeout,
     Overrun,
-    RequestRefused,
     ServerUnavailable,
     SessionClosed,
     SessionLost,
@@ -121,27 +118,16 @@ class _Stream:
         await self._channel.close()
 
 
-class Session:
+class Session(Conversation[_Stream]):
     """One conversation with one avatar. Made by `Client.session`; belongs to the loop that first uses it."""
 
     def __init__(
         self, url: str, exchange: Exchange, emotion: Mapping[str, float] | None, deadline: float, resume_seconds: float
     ) -> None:
-        if deadline <= 0:
-            raise BadInput(f"deadline is {deadline}; expected a positive number of seconds")
-        self._url = url
-        self._exchange = exchange
-        self._emotion = emotion_vector(emotion)
-        self._deadline = deadline
-        self._recovery = Recovery(url, resume_seconds)
+        super().__init__(url, exchange, emotion, deadline, resume_seconds)
         self._waiters: list[asyncio.Future[None]] = []  # of those who wait for a change of what is here
-        self._unread: deque[Frame | FacestreamError] = deque()
-        self._stream: _Stream | None = None
         self._task: asyncio.Task[None] | None = None
         self._reaper: asyncio.Task[None] | None = None  # held, because the loop itself holds tasks weakly
-        self._error: BaseException | None = None
-        self._closed = False
-        self._hurried = False  # close does not wait for the server
 
     async def __aenter__(self) -> Session:
         return self
@@ -255,19 +241,6 @@ class Session:
         self._pump()
         self._notify()
 
-    def _pump(self) -> None:
-        """Send what may be sent."""
-        if self._stream is None:
-            return
-        while (request := self._exchange.next_request(time.monotonic())) is not None:
-            self._stream.send(request)
-
-    def _raise_if_over(self) -> None:
-        if self._error is not None:
-            raise self._error
-        if self._closed:
-            raise SessionClosed("the session was closed")
-
     async def _wait(self) -> None:
         """Wait for a change, but not past the deadline of the oldest request in flight."""
         sent_at = self._exchange.oldest_sent_at
@@ -277,24 +250,11 @@ class Session:
         await asyncio.wait([waiter], timeout=timeout)
         self._check_deadline()
 
-    def _check_deadline(self) -> None:
-        sent_at = self._exchange.oldest_sent_at
-        if sent_at is not None and not self._closed and time.monotonic() >= sent_at + self._deadline:
-            self._hurried = True
-            self._fail(FrameTimeout(f"{self._url} did not answer a request within {self._deadline} s"))
-            self._raise_if_over()
-
     def _notify(self) -> None:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
         self._waiters.clear()
-
-    def _fail(self, error: BaseException) -> None:
-        """End the session with an error."""
-        if not self._closed:
-            self._error = error
-        self._wind_down()
 
     def _wind_down(self) -> None:
         """Tell the server END; the session's task goes on until that is answered, or for DRAIN_SECONDS."""
@@ -358,25 +318,6 @@ class Session:
             if not self._closed:  # the task itself was cancelled, not the call by `reap`
                 raise
         return SessionLost("the server closed the stream")
-
-    def _receive(self, response: service_pb2.ModelStreamInferResponse) -> FacestreamError | None:
-        """Take one response; gives an error if the session is lost by it and may be resumed."""
-        try:
-            frame = self._exchange.receive(response, time.monotonic())
-        except FacestreamError as error:
-            if self._closed:
-                return None
-            if isinstance(error, (BadInput, RequestRefused)) and self._exchange.opened:
-                self._unread.append(error)
-                return None
-            if self._recovery.may_help(error):
-                return error
-            self._fail(error)
-        else:
-            self._recovery.answered(progress=frame is not None)
-            if frame is not None and not self._closed:
-                self._unread.append(frame)
-        return None
 
 
 async def _chunks(sound: AsyncSoundSource) -> AsyncIterator[Sound]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from queue import SimpleQueue
 from types import TracebackType
@@ -27,14 +26,12 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from facestream.audio import SoundSource, chunks, pace
-from facestream.connection import CHANNEL_OPTIONS, DRAIN_SECONDS, Recovery, describe
+from facestream.connection import CHANNEL_OPTIONS, DRAIN_SECONDS, describe
 from facestream.contract import FRAME_RATE
+from facestream.conversation import Conversation
 from facestream.errors import (
-    BadInput,
     FacestreamError,
-    FrameTimeout,
     Overrun,
-    RequestRefused,
     ServerUnavailable,
     SessionClosed,
     SessionLost,
@@ -133,7 +130,7 @@ class _Stream:
         self._channel.close()
 
 
-class Session:
+class Session(Conversation[_Stream]):
     """One conversation with one avatar. Made by `Client.session`; a context manager; safe to use from several threads.
 
     `stream` is all that most callers need. Live sources use `send`, `frames` and `finish`.
@@ -142,21 +139,10 @@ class Session:
     def __init__(
         self, url: str, exchange: Exchange, emotion: Mapping[str, float] | None, deadline: float, resume_seconds: float
     ) -> None:
-        if deadline <= 0:
-            raise BadInput(f"deadline is {deadline}; expected a positive number of seconds")
-        self._url = url
-        self._exchange = exchange
-        self._emotion = emotion_vector(emotion)
-        self._deadline = deadline
-        self._recovery = Recovery(url, resume_seconds)
-        # All below is guarded by this; whoever waits for a change of it, waits here.
+        super().__init__(url, exchange, emotion, deadline, resume_seconds)
+        # All that changes in a session is guarded by this; whoever waits for a change of it, waits here.
         self._changed = threading.Condition()
-        self._unread: deque[Frame | FacestreamError] = deque()
-        self._stream: _Stream | None = None
         self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None
-        self._closed = False
-        self._hurried = False  # close does not wait for the server
         self._ending = threading.Event()  # set with _closed: ends a pause between two attempts to connect
 
     def __enter__(self) -> Session:
@@ -284,37 +270,11 @@ class Session:
             self._pump()
             self._changed.notify_all()
 
-    def _pump(self) -> None:
-        """Send what may be sent."""
-        if self._stream is None:
-            return
-        while (request := self._exchange.next_request(time.monotonic())) is not None:
-            self._stream.send(request)
-
-    def _raise_if_over(self) -> None:
-        if self._error is not None:
-            raise self._error
-        if self._closed:
-            raise SessionClosed("the session was closed")
-
     def _wait(self) -> None:
         """Wait for a change, but not past the deadline of the oldest request in flight."""
         sent_at = self._exchange.oldest_sent_at
         self._changed.wait(None if sent_at is None else max(0.0, sent_at + self._deadline - time.monotonic()))
         self._check_deadline()
-
-    def _check_deadline(self) -> None:
-        sent_at = self._exchange.oldest_sent_at
-        if sent_at is not None and not self._closed and time.monotonic() >= sent_at + self._deadline:
-            self._hurried = True
-            self._fail(FrameTimeout(f"{self._url} did not answer a request within {self._deadline} s"))
-            self._raise_if_over()
-
-    def _fail(self, error: BaseException) -> None:
-        """End the session with an error."""
-        if not self._closed:
-            self._error = error
-        self._wind_down()
 
     def _wind_down(self) -> None:
         """Tell the server END; the session's thread goes on until that is answered, or for DRAIN_SECONDS."""
@@ -379,22 +339,3 @@ class Session:
         except grpc.RpcError as error:
             return error
         return SessionLost("the server closed the stream")
-
-    def _receive(self, response: service_pb2.ModelStreamInferResponse) -> FacestreamError | None:
-        """Take one response; gives an error if the session is lost by it and may be resumed."""
-        try:
-            frame = self._exchange.receive(response, time.monotonic())
-        except FacestreamError as error:
-            if self._closed:
-                return None
-            if isinstance(error, (BadInput, RequestRefused)) and self._exchange.opened:
-                self._unread.append(error)
-                return None
-            if self._recovery.may_help(error):
-                return error
-            self._fail(error)
-        else:
-            self._recovery.answered(progress=frame is not None)
-            if frame is not None and not self._closed:
-                self._unread.append(frame)
-        return None
