@@ -42,6 +42,7 @@ import soxr
 from facestream.contract import CHUNK_SAMPLES, FRAME_RATE, LOOKAHEAD_FRAMES, SAMPLE_RATE, WINDOW_SAMPLES
 from facestream.parameters import ARKIT
 
+from export.speech.aligner import Aligner
 from export.speech.phonemes import OPEN_VOWELS, classes_of
 from export.speech.targets import curves, segments
 from perf import machine
@@ -94,43 +95,6 @@ TARGETS: Final = (
     Target("abs_lag_ms", 33.0, False),
     Target("silence_motion_percent", 2.0, False),
 )
-
-
-class Aligner:
-    """Forced alignment by pocketsphinx with the models of its wheel."""
-
-    def __init__(self) -> None:
-        import pocketsphinx
-
-        self._decoder = pocketsphinx.Decoder(samprate=16000, lm=None, bestpath=False, loglevel="FATAL")
-
-    def align(self, audio: Audio, text: str) -> Phonemes:
-        """Return the timed phonemes of `text` in `audio` (float32[n] at SAMPLE_RATE).
-
-        Raises:
-            ValueError: the words do not fit the sound, or the dictionary lacks one.
-        """
-        raw = (np.clip(soxr.resample(audio, SAMPLE_RATE, 16000), -1, 1) * 32767).astype("<i2").tobytes()
-        words = re.sub(r"[^a-z' ]+", " ", text.lower()).strip()
-        try:
-            self._decoder.set_align_text(words)
-            self._decode(raw)
-            if self._decoder.hyp() is None:
-                raise RuntimeError("no path through the words")
-            self._decoder.set_alignment()
-            self._decode(raw)
-        except RuntimeError as error:
-            raise ValueError(f"pocketsphinx cannot align the words {words!r}: {error}") from error
-        return [
-            (phoneme.name, phoneme.start * 0.01, (phoneme.start + phoneme.duration) * 0.01)
-            for word in self._decoder.get_alignment()
-            for phoneme in word
-        ]
-
-    def _decode(self, raw: bytes) -> None:
-        self._decoder.start_utt()
-        self._decoder.process_raw(raw, full_utt=True)
-        self._decoder.end_utt()
 
 
 def read_audio(path: Path) -> Audio:
