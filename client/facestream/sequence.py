@@ -65,13 +65,17 @@ class SequenceTable(Generic[State]):
         self,
         create: Callable[[int], State],
         *,
-        limit: int,
+        admit: Callable[[int], None] | None = None,
         idle_seconds: float = STATE_IDLE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`create` makes the state of a new session from its correlation id; `limit` bounds the live sessions."""
+        """`create` makes the state of a new session from its correlation id.
+
+        `admit` is asked before a session begins that is not live here, with the number of those that are, and raises
+        SessionRefused to keep it out. Left out, all are let in.
+        """
         self._create = create
-        self._limit = limit
+        self._admit = admit
         self._idle_seconds = idle_seconds
         self._clock = clock
         self._lock = threading.Lock()
@@ -98,7 +102,7 @@ class SequenceTable(Generic[State]):
 
         Raises:
             BadInput: the correlation id is not a non-zero integer.
-            SessionRefused: a START beyond `limit` live sessions.
+            SessionRefused: a START that is not admitted.
             SessionLost: no START, and no state under this id.
         """
         if not isinstance(correlation_id, int) or correlation_id == 0:
@@ -107,12 +111,10 @@ class SequenceTable(Generic[State]):
             self.evict_idle()
         with self._lock:
             entry = self._live.get(correlation_id)
-            full = len(self._live) >= self._limit
+            live = len(self._live)
         if start:
-            if entry is None and full:
-                raise SessionRefused(
-                    f"{len(self._live)} sessions are live, the limit of this server is {self._limit}; try again later"
-                )
+            if entry is None and self._admit is not None:
+                self._admit(live)
             state = self._create(correlation_id)
         elif entry is None:
             raise SessionLost(

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import abc
 import json
-import os
 import threading
 import traceback
 from collections.abc import Mapping
-from typing import Any, Generic
+from typing import Any, ClassVar, Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facestream.contract import MAX_SESSIONS, MAX_SESSIONS_VARIABLE, SESSION_LOST, STATE_IDLE_SECONDS
+from facestream.admission import Door
+from facestream.contract import SESSION_LOST, STATE_IDLE_SECONDS
 from facestream.sequence import BadInput, SequenceError, SequenceTable, State
 from facestream.triton_tensor import from_triton, to_triton
 
@@ -23,23 +23,18 @@ Tensors = Mapping[str, NDArray[Any]]
 """Input tensors by name, without the leading batch dimension of 1: read-only views."""
 
 
-def session_limit() -> int:
-    """Sessions that this server admits, from the environment or the contract's default."""
-    text = os.environ.get(MAX_SESSIONS_VARIABLE, str(MAX_SESSIONS))
-    if not text.isdigit() or int(text) < 1:
-        raise ValueError(f"{MAX_SESSIONS_VARIABLE}={text!r}, expected a whole number above 0")
-    return int(text)
-
-
 class SequenceStage(abc.ABC, Generic[State]):
     """Base of the `TritonPythonModel` of a stage that keeps state for each session."""
+
+    is_door: ClassVar[bool] = False
+    """Whether sessions are admitted here: by one stage, which all ensembles pass and wait for."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Triton's call when the model is loaded."""
         config = json.loads(args["model_config"])
         self._name = config["name"]
         self._inputs = [tensor["name"] for tensor in config["input"]]
-        self._sessions = SequenceTable(self.create, limit=session_limit())
+        self._sessions = SequenceTable(self.create, admit=Door().admit if self.is_door else None)
         self.load(args["model_repository"])
         self._closing = threading.Event()
         threading.Thread(target=self._evict, name="evict idle sessions", daemon=True).start()

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from facestream.admission import Door
+from facestream.contract import MAX_SESSIONS_VARIABLE
 from facestream.sequence import BadInput, FrameOrder, SequenceTable, SessionLost, SessionRefused
+from facestream.server import drain
 
 
 class Clock:
@@ -13,8 +18,16 @@ class Clock:
         return self.now
 
 
-def table(limit: int = 2, clock: Clock | None = None) -> SequenceTable[list[str]]:
-    return SequenceTable(lambda key: [f"state of {key}"], limit=limit, idle_seconds=5.0, clock=clock or Clock())
+def table(limit: int | None = None, clock: Clock | None = None) -> SequenceTable[list[str]]:
+    """A stage's table; with a limit it is the door's."""
+    door = Door()
+    door.limit = limit or 0
+    return SequenceTable(
+        lambda key: [f"state of {key}"],
+        admit=door.admit if limit else None,
+        idle_seconds=5.0,
+        clock=clock or Clock(),
+    )
 
 
 def test_state_stays_with_its_session() -> None:
@@ -56,6 +69,43 @@ def test_one_session_too_many_is_refused_and_the_others_go_on() -> None:
         sessions.request(3, start=True, end=False).__enter__()
     with sessions.request(1, start=False, end=False) as state:
         assert state == ["state of 1"]
+
+
+def test_begin_anew_needs_no_second_place() -> None:
+    """On a full server a client that lost its connection would not get its own place back."""
+    sessions = table(limit=1)
+    for _ in range(2):
+        with sessions.request(1, start=True, end=False):
+            pass
+
+
+def test_a_stage_behind_the_door_refuses_nobody() -> None:
+    """It never hears of an END that was refused before it: its own limit would refuse whom the door has let in."""
+    sessions = table()
+    for key in range(1, 200):
+        with sessions.request(key, start=True, end=False):
+            pass
+
+
+def test_stopping_server_lets_nobody_in_and_keeps_who_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(drain.VARIABLE, str(tmp_path / drain.FILE_NAME))
+    sessions = table(limit=2)
+    with sessions.request(1, start=True, end=False):
+        pass
+    (tmp_path / drain.FILE_NAME).touch()
+    with pytest.raises(SessionRefused, match="about to stop"):
+        sessions.request(2, start=True, end=False).__enter__()
+    for start in (False, True):
+        with sessions.request(1, start=start, end=False) as state:
+            assert state == ["state of 1"]
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "many", ""])
+def test_a_limit_that_is_none_is_told(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A misspelt limit must not mean none."""
+    monkeypatch.setenv(MAX_SESSIONS_VARIABLE, text)
+    with pytest.raises(ValueError, match=f"{MAX_SESSIONS_VARIABLE}='{text}', expected a whole number above 0"):
+        Door()
 
 
 def test_end_frees_the_place_even_where_its_request_fails() -> None:

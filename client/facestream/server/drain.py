@@ -14,9 +14,6 @@ VARIABLE = "FACESTREAM_DRAIN_FILE"
 
 FILE_NAME = "drain"
 
-DRAINING = "this server is about to stop; connect to another one, or again in a minute"
-"""Why a session was refused."""
-
 QUIET_SECONDS = 2.0
 """A server that was sent nothing for so long has no live session."""
 

@@ -8,18 +8,17 @@ from typing import Any
 import numpy as np
 from analysis_window import AnalysisWindow
 from facestream.parameters import check_emotion
-from facestream.sequence import BadInput, SessionRefused
+from facestream.sequence import BadInput
 from facestream.sequence_stage import SequenceStage, Tensors
-from facestream.server.drain import DRAINING, draining
 from numpy.typing import NDArray
 
 
 class TritonPythonModel(SequenceStage[AnalysisWindow]):
     """Triton's entry point."""
 
+    is_door = True  # the one stage that the ensembles with and without a picture share
+
     def create(self, correlation_id: int) -> AnalysisWindow:
-        if draining():  # the ensemble without a picture comes in here, past avatar_store
-            raise SessionRefused(DRAINING)
         return AnalysisWindow()
 
     def step(self, state: AnalysisWindow, inputs: Tensors) -> Mapping[str, NDArray[Any]]:

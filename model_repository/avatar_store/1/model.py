@@ -1,4 +1,4 @@
-"""avatar_store: the door of a session, and the tensors of its avatar."""
+"""avatar_store: the tensors of a session's avatar, and the first look at what it was asked for."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import numpy as np
 from avatar_shelf import AvatarChoice, AvatarShelf
 from facestream.avatar_name import decode_avatar_name
 from facestream.contract import AVATARS_VARIABLE
-from facestream.sequence import BadInput, SessionRefused
+from facestream.sequence import BadInput
 from facestream.sequence_stage import SequenceStage, Tensors
-from facestream.server.drain import DRAINING, draining
 from numpy.typing import NDArray
 
 _ADMITTED = np.array([True])
@@ -28,8 +27,6 @@ class TritonPythonModel(SequenceStage[AvatarChoice]):
         self._shelf = AvatarShelf([Path(own), *folders] if own else folders)
 
     def create(self, correlation_id: int) -> AvatarChoice:
-        if draining():
-            raise SessionRefused(DRAINING)
         return AvatarChoice()
 
     def step(self, state: AvatarChoice, inputs: Tensors) -> Mapping[str, NDArray[Any]]:
