@@ -34,14 +34,19 @@ class Augmenter:
         drawn = torch.randn(batch, 1, knots, generator=self.generator) * spread
         return functional.interpolate(drawn, length, mode="linear", align_corners=True)[:, 0]
 
-    def __call__(self, power: Tensor) -> Tensor:
-        """Return a changed copy of mel `power` [batch, 64, steps]."""
+    def __call__(self, power: Tensor, background: Tensor | None = None) -> Tensor:
+        """Return a changed copy of mel `power` [batch, 64, steps].
+
+        `background` [few, 64, steps] is put under the last ones of the batch.
+        """
         power = self._vocal_tract(power)
         power = self._contrast(power)
         power = self._equalise(power)
         power = power * self._decibels(self._curve(len(power), power.shape[2], 8, 2.5))[:, None]  # dynamics
         power = self._reverberate(power)
         power = self._add_noise(power)
+        if background is not None:
+            power = self._add_background(power, background)
         power = self._mask_band(power)
         return power * self._decibels(self._uniform(-22, 14, len(power), 1, 1))
 
@@ -125,6 +130,13 @@ class Augmenter:
         voice = voice * (level / voice.mean((1, 2), keepdim=True).clamp(min=1e-12))
         babble = self._decibels(-self._uniform(5, 25, batch, 1, 1)) * self._chance(0.15, batch, 1, 1)
         return power + level * amount * noise + babble * voice
+
+    def _add_background(self, power: Tensor, background: Tensor) -> Tensor:
+        """Put each `background` [few, 64, steps] under one of the last few passages, 0 .. 25 dB below it."""
+        few = len(background)
+        level = power[-few:].mean((1, 2), keepdim=True) / background.mean((1, 2), keepdim=True).clamp(min=1e-12)
+        under = power[-few:] + background * level * self._decibels(-self._uniform(0, 25, few, 1, 1))
+        return torch.cat([power[:-few], under])
 
     def _colour(self, batch: int, mels: int) -> Tensor:
         """Noise spectra [batch, mels] of mean 1, most of them falling towards the treble."""

@@ -1,6 +1,6 @@
 """Write the trained networks into the model repository, and hold ONNX Runtime against torch.
 
-    python -m export.speech.export --checkpoint build/speech/checkpoint.pt
+    python -m export.speech.export --checkpoint build/speech/tcn.pt
 
 writes model_repository/{speech_encoder,expression}/1/model.onnx: opset 18, fp32, one dynamic leading dimension named
 "batch", all else static, weights inside. It fails where an output differs from torch by more than TOLERANCE.
@@ -22,8 +22,7 @@ import torch
 from facestream.contract import CHUNK_SAMPLES, EMBEDDING_SIZE, EMBEDDING_STEPS, SAMPLE_RATE, WINDOW_SAMPLES
 from torch import nn
 
-from export.speech.network import Expression, SpeechEncoder
-from export.speech.train import Networks
+from export.speech.train import trained
 
 Floats = npt.NDArray[np.float32]
 
@@ -33,26 +32,6 @@ TOLERANCE: Final = {"EMBEDDING": 5e-4, "SPEECH_FACE": 1e-4, "VISEME": 1e-4}
 """Largest absolute difference between torch and ONNX Runtime; embeddings reach about 4."""
 
 SPEECH: Final = Path("tests/data/speech.wav")
-
-
-def trained(checkpoint: Path) -> tuple[SpeechEncoder, Expression]:
-    """Return both networks with the averaged weights of `checkpoint`, ready to run.
-
-    Raises:
-        FileNotFoundError: there is no such checkpoint.
-    """
-    if not checkpoint.exists():
-        raise FileNotFoundError(
-            f"checkpoint is {checkpoint}, expected the file that python -m export.speech.train writes"
-        )
-    averaged = torch.load(checkpoint)["averaged"]
-    networks = Networks()
-    prefix = "module."
-    networks.load_state_dict(
-        {name[len(prefix) :]: value for name, value in averaged.items() if name.startswith(prefix)}
-    )
-    networks.eval()
-    return networks.encoder, networks.expression
 
 
 def write_onnx(network: nn.Module, example: torch.Tensor, inputs: list[str], outputs: list[str], path: Path) -> None:
@@ -113,10 +92,11 @@ def largest_difference(path: Path, network: nn.Module, feed: Floats, batch: int)
 def main(arguments: list[str] | None = None) -> int:
     """Export both networks and check them on recorded speech; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", type=Path, default=Path("build/speech/checkpoint.pt"))
+    parser.add_argument("--checkpoint", type=Path, default=Path("build/speech/tcn.pt"))
     parser.add_argument("--repository", type=Path, default=Path("model_repository"))
     options = parser.parse_args(arguments)
-    encoder, expression = trained(options.checkpoint)
+    networks = trained(options.checkpoint)
+    encoder, expression = networks.encoder, networks.expression
     encoder_path = options.repository / "speech_encoder" / "1" / "model.onnx"
     expression_path = options.repository / "expression" / "1" / "model.onnx"
     write_onnx(encoder, torch.zeros(2, WINDOW_SAMPLES), ["AUDIO_WINDOW"], ["EMBEDDING"], encoder_path)

@@ -11,8 +11,10 @@ from facestream.parameters import INDEX
 
 torch = pytest.importorskip("torch", reason="torch is in the extra [export]")
 
+from export.speech.articulation import ArticulationLayer  # noqa: E402
 from export.speech.augment import Augmenter  # noqa: E402
-from export.speech.network import ArticulationLayer, Expression, LogMel, SpeechEncoder  # noqa: E402
+from export.speech.encoder import LogMel, SpeechEncoder  # noqa: E402
+from export.speech.expression import TEMPORAL, Expression  # noqa: E402
 from export.speech.phonemes import VISEMES  # noqa: E402
 
 OPENING = [INDEX["jawOpen"], INDEX["mouthFunnel"], INDEX["tongueOut"]]
@@ -81,16 +83,47 @@ def test_a_tone_lights_its_own_band() -> None:
     assert peaks[2] > 40
 
 
-def test_a_window_holds_all_that_an_answer_depends_on() -> None:
+@pytest.mark.parametrize("temporal", TEMPORAL)
+def test_a_window_holds_all_that_an_answer_depends_on(temporal: str) -> None:
     """Training runs over passages, serving over windows: they agree only while the network's past fits the window."""
     torch.manual_seed(0)
-    encoder, expression = SpeechEncoder().eval(), Expression().eval()
+    encoder, expression = SpeechEncoder().eval(), Expression(temporal=temporal).eval()
     mel = torch.randn(1, 64, 200)
     with torch.inference_mode():
-        passage = expression.head(expression.trunk(encoder.encode(mel)))[0, :, -1]
-        windowed = encoder.encode(mel[:, :, -80:])[:, :, -1 - expression.reach :]
-        window = expression.head(expression.trunk(windowed))[0, :, -1]
-    np.testing.assert_allclose(window.numpy(), passage.numpy(), atol=1e-5)
+        passage = expression.logits(encoder.encode(mel).transpose(1, 2))[expression.lookahead][:, :, -1]
+        window = expression(encoder.encode(mel[:, :, -80:]).transpose(1, 2))
+    for got, wanted in zip(window, expression.face(passage), strict=True):
+        np.testing.assert_allclose(got.numpy(), wanted.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("temporal", TEMPORAL)
+def test_no_answer_sees_what_comes_after_it(temporal: str) -> None:
+    """A temporal model that peeks learns well and fails on the server, where there is nothing to peek at."""
+    torch.manual_seed(0)
+    expression = Expression(temporal=temporal).eval()
+    embedding = torch.randn(1, 60, 192)
+    changed = embedding.clone()
+    changed[:, 50:] = 0
+    with torch.inference_mode():
+        before, after = expression.features(embedding), expression.features(changed)
+    last = 50 - expression.reach  # the features start `reach` steps late
+    torch.testing.assert_close(before[:, :, :last], after[:, :, :last], rtol=0, atol=1e-6)
+    assert not torch.allclose(before[:, :, last:], after[:, :, last:])
+
+
+def test_expression_takes_the_embeddings_of_another_encoder() -> None:
+    """wav2vec 2.0 has 768 channels: they must fit without a second Expression."""
+    face, visemes = Expression(embedding_size=768).eval()(torch.randn(2, 40, 768))
+    assert face.shape == (2, 52)
+    assert visemes.shape == (2, 15)
+
+
+def test_unknown_temporal_model_and_look_ahead_are_named() -> None:
+    """A wrong name must say which there are."""
+    with pytest.raises(ValueError, match="'lstm'"):
+        Expression(temporal="lstm")
+    with pytest.raises(ValueError, match="lookahead is 4"):
+        Expression(lookahead=4)
 
 
 def test_augmentation_repeats_with_its_seed_and_stays_a_power() -> None:

@@ -1,0 +1,110 @@
+"""ArticulationLayer: how the predicted lips move the 52 ARKit weights."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from facestream.parameters import ARKIT
+from torch import Tensor, nn
+from torch.nn import functional
+
+from export.speech.phonemes import VISEMES
+
+
+class ArticulationLayer(nn.Module):
+    """Predicted lips to the 52 ARKit weights: a few causes, each with a fixed effect on some of the weights.
+
+    Closing wins over opening: where the lips are held closed, every weight that would part them is 0, so that they meet
+    as they do in the avatar's own closed picture. In silence everything is 0: the face at rest.
+    """
+
+    CAUSES: Final[dict[str, dict[str, float]]] = {
+        # how far the lips are apart, 0..1
+        "open": {
+            "jawOpen": 0.55,
+            "mouthLowerDownLeft": 0.20,
+            "mouthLowerDownRight": 0.20,
+            "mouthUpperUpLeft": 0.10,
+            "mouthUpperUpRight": 0.10,
+        },
+        # lips held together for p, b, m
+        "closed": {
+            "mouthPressLeft": 0.30,
+            "mouthPressRight": 0.30,
+            "mouthRollLower": 0.20,
+            "mouthRollUpper": 0.20,
+        },
+        # lower lip at the upper teeth for f, v
+        "labiodental": {
+            "mouthRollLower": 0.45,
+            "mouthUpperUpLeft": 0.15,
+            "mouthUpperUpRight": 0.15,
+        },
+        # rounded lips, nearly shut (oo, w) and open (oh, sh)
+        "pucker": {"mouthPucker": 0.75},
+        "funnel": {"mouthFunnel": 0.55},
+        "spread": {
+            "mouthStretchLeft": 0.30,
+            "mouthStretchRight": 0.30,
+            "mouthSmileLeft": 0.12,
+            "mouthSmileRight": 0.12,
+            "mouthDimpleLeft": 0.10,
+            "mouthDimpleRight": 0.10,
+        },
+        # s, z: the teeth show while the jaw stays up
+        "teeth": {
+            "mouthLowerDownLeft": 0.18,
+            "mouthLowerDownRight": 0.18,
+            "mouthUpperUpLeft": 0.08,
+            "mouthUpperUpRight": 0.08,
+        },
+        # th, l
+        "tongue": {"tongueOut": 0.20},
+    }
+
+    REST_GAP: Final = 0.03  # below this the lips stay shut: the regression's noise must not part them
+    GAIN: Final = 1.25  # the mean of several likely shapes is flatter than each of them: restores their spread
+
+    effects: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        names = [parameter.name for parameter in ARKIT]
+        effects = torch.zeros(len(names), len(self.CAUSES), 1)
+        for column, cause in enumerate(self.CAUSES.values()):
+            for name, weight in cause.items():
+                effects[names.index(name), column, 0] = weight
+        self.register_buffer("effects", effects)  # [52, 8, 1]
+
+    def forward(self, lips: Tensor, visemes: Tensor) -> Tensor:
+        """Return the ARKit weights [batch, 52].
+
+        `lips` [batch, 4] holds gap, width and the probabilities of closed and of labiodental lips,
+        `visemes` [batch, 15] probabilities.
+        """
+        gap, width, closed, labiodental = torch.split(lips, 1, dim=1)  # each [batch, 1]
+
+        def viseme(name: str) -> Tensor:
+            index = VISEMES.index(name)
+            return visemes[:, index : index + 1]
+
+        parted = 1 - ((closed - 0.25) / 0.35).clamp(0, 1)
+        awake = ((0.95 - viseme("sil")) / 0.35).clamp(0, 1)
+        parted = parted * awake
+        opening = ((gap - self.REST_GAP) * self.GAIN * parted).clamp(0, 1)
+        rounded = (-width * self.GAIN).clamp(0, 1) * awake
+        causes = torch.cat(
+            [
+                opening,
+                ((closed - 0.3) / 0.5).clamp(0, 1) * awake,
+                ((labiodental - 0.2) / 0.6).clamp(0, 1) * parted,
+                rounded * (1 - opening),
+                (rounded * opening + 0.5 * viseme("CH")).clamp(0, 1) * parted,
+                (width * self.GAIN).clamp(0, 1) * awake,
+                viseme("SS") * parted,
+                (viseme("TH") + 0.25 * viseme("nn")) * parted,
+            ],
+            dim=1,
+        )  # [batch, 8]
+        return functional.conv1d(causes[:, :, None], self.effects)[:, :, 0].clamp(0, 1)  # [batch, 52]

@@ -1,0 +1,91 @@
+"""What the networks are trained on: each voice of the corpus as mel power beside its lips and visemes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from facestream.contract import SAMPLE_RATE
+from torch import Tensor
+
+from export.speech.corpus import read_shard
+from export.speech.encoder import HOP, SPAN, LogMel
+from export.speech.targets import curves, segments
+
+NOMINAL_DBFS: Final = -25.0
+"""Level of the loud part of each utterance before augmentation."""
+
+
+@dataclass
+class Voice:
+    """One voice as a stream of n steps at 60 Hz, with two mel steps for each."""
+
+    name: str
+    log_power: Tensor
+    """Natural logarithm of mel power, float16[64, 2n]."""
+    lips: Tensor
+    """The curves of targets.CURVES, float16[4, n]."""
+    visemes: Tensor
+    """Index of VISEMES, int64[n]."""
+
+
+def levelled(audio: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return `audio` with its loud part at NOMINAL_DBFS."""
+    loud = np.abs(audio) > np.percentile(np.abs(audio), 60)
+    level = 0.7 * float(np.sqrt(np.mean(audio[loud] ** 2))) if loud.any() else 0.0
+    return audio.astype(np.float64) * (10 ** (NOMINAL_DBFS / 20) / max(level, 1e-5))
+
+
+def load_voice(path: Path, log_mel: LogMel) -> Voice:
+    """Read one shard, level its utterances, put pauses between them and compute features and targets."""
+    rng = np.random.default_rng(0)
+    powers, lips, visemes = [], [], []
+    for utterance, alphabet in read_shard(path):
+        audio: npt.NDArray[np.floating[Any]] = levelled(utterance.audio)
+        before, after = rng.uniform(0.1, 0.7), rng.uniform(0.2, 0.8)
+        audio = np.pad(audio, (int(before * SAMPLE_RATE), int(after * SAMPLE_RATE)))
+        steps = len(audio) // (2 * HOP)
+        audio = audio[: steps * 2 * HOP] + rng.normal(0, 1e-5, steps * 2 * HOP)
+        # Step k ends with hop k, so a whole span less one hop comes before the first.
+        audio = np.concatenate([np.zeros(SPAN - HOP), audio]).astype(np.float32)
+        with torch.inference_mode():
+            power = log_mel.power(torch.from_numpy(audio)[None])[0]
+        times = (np.arange(steps) + 1.0) * 2 * HOP / SAMPLE_RATE
+        timed = [(name, start + before, end + before) for name, start, end in segments(utterance.phonemes, alphabet)]
+        timed = [("silence", 0.0, before), *timed, ("silence", timed[-1][2], times[-1] + 1.0)]
+        shapes, classes = curves(timed, times)
+        powers.append(torch.log(power + 1e-10).half())
+        lips.append(torch.from_numpy(shapes).half())
+        visemes.append(torch.from_numpy(classes))
+    return Voice(path.stem, torch.cat(powers, 1), torch.cat(lips, 1), torch.cat(visemes))
+
+
+def load_corpus(folder: Path) -> list[Voice]:
+    """Load every shard of `folder`; features are kept beside it, for each shard, and read back while they fit it.
+
+    Raises:
+        FileNotFoundError: `folder` holds no shard.
+    """
+    shards = sorted(path for path in folder.glob("*.npz") if not path.name.endswith(".tmp.npz"))
+    if not shards:
+        raise FileNotFoundError(
+            f"corpus is {folder}, expected a folder of .npz shards: run python -m export.speech.corpus"
+        )
+    cache = folder.with_suffix(".features")
+    cache.mkdir(exist_ok=True)
+    log_mel = LogMel()
+    voices = []
+    for shard in shards:
+        kept = cache / f"{shard.stem}.pt"
+        if kept.exists() and kept.stat().st_mtime > shard.stat().st_mtime:
+            voices.append(Voice(**torch.load(kept)))
+            continue
+        voices.append(load_voice(shard, log_mel))
+        unfinished = kept.with_suffix(".tmp")
+        torch.save(vars(voices[-1]), unfinished)
+        unfinished.replace(kept)
+    return voices

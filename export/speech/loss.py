@@ -1,0 +1,43 @@
+"""What the speech networks are trained for."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from facestream.contract import LOOKAHEAD_FRAMES
+from torch import Tensor
+from torch.nn import functional
+
+from export.speech.expression import LOOKAHEADS
+from export.speech.targets import CURVES
+
+MISSED: Final = torch.tensor([[2.0], [1.0]])
+"""Weight of a missed closure and of a missed f or v: lips left open on p, b, m are seen, extra closures hardly."""
+
+OTHERS_WEIGHT: Final = 0.15
+"""Weight of each look-ahead that is not served; the served one has what is left to 1."""
+
+
+def lips_loss(logits: list[Tensor], lips: Tensor, visemes: Tensor, past: int) -> Tensor:
+    """Mean loss over the look-aheads.
+
+    `logits` holds [batch, 19, m] for each of LOOKAHEADS, the last of m standing at the last step of `lips`
+    [batch, 4, n] and `visemes` [batch, n], and answers for LOOKAHEADS steps before. `past` says how many of the n steps
+    come first that an answer may depend on but is not asked for.
+    """
+    total = torch.zeros(())
+    steps = lips.shape[2]
+    for frames, (lookahead, output) in enumerate(zip(LOOKAHEADS, logits, strict=True)):
+        weight = 1 - OTHERS_WEIGHT * (len(LOOKAHEADS) - 1) if frames == LOOKAHEAD_FRAMES else OTHERS_WEIGHT
+        output = output[:, :, past - steps :].float()
+        shapes = lips[:, :, past - lookahead : steps - lookahead]
+        classes = visemes[:, past - lookahead : steps - lookahead]
+        total = total + weight * (
+            4 * functional.mse_loss(output[:, 0], shapes[:, 0])
+            + 20 * functional.mse_loss(output[:, 0].diff(dim=1), shapes[:, 0].diff(dim=1))
+            + functional.mse_loss(output[:, 1], shapes[:, 1])
+            + 0.5 * functional.binary_cross_entropy_with_logits(output[:, 2:4], shapes[:, 2:4], pos_weight=MISSED)
+            + 0.15 * functional.cross_entropy(output[:, len(CURVES) :], classes)
+        )
+    return total

@@ -1,0 +1,117 @@
+"""Batches to train on: random passages of the corpus at random speed, augmented, with their targets."""
+
+from __future__ import annotations
+
+import math
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from export.speech.augment import Augmenter
+from export.speech.encoder import LogMel
+from export.speech.features import Voice
+from export.speech.phonemes import VISEMES
+
+BATCH: Final = 32
+PASSAGE: Final = 384
+"""Mel steps of one training passage: 3.2 s."""
+
+HELD_OUT: Final = 0.03
+"""The last part of each voice, kept for validation."""
+
+VOICE_GROUPS: Final = {"flite": 0.40, "festival": 0.35, "espeak": 0.25}
+"""Share of the passages by synthesiser."""
+
+NEGATIVES: Final = "negatives"
+"""Shards whose name begins so hold sounds that are no speech."""
+
+SILENCE: Final = VISEMES.index("sil")
+
+
+class Batch(NamedTuple):
+    """Passages of n steps at 60 Hz."""
+
+    mel: Tensor
+    """Compressed mel [batch, 64, 2n], augmented."""
+    lips: Tensor
+    """Curves [batch, 4, n]: what the lips do at the end of each step."""
+    visemes: Tensor
+    """Indices of VISEMES [batch, n]."""
+
+
+class Passages:
+    """Draws batches from `voices` with one seeded generator.
+
+    One passage in sixteen is an empty room and one in sixteen a sound that is no speech (music, machines), one in eight
+    starts as a session does, from digital zeros. Sounds that are no speech lie under a fifth of the others, too.
+    """
+
+    def __init__(self, voices: list[Voice], generator: torch.Generator) -> None:
+        self.negatives = [voice for voice in voices if voice.name.startswith(NEGATIVES)]
+        self.voices = [voice for voice in voices if not voice.name.startswith(NEGATIVES)]
+        self.generator = generator
+        self.augment = Augmenter(generator)
+        weights = torch.zeros(len(self.voices))
+        for group, share in VOICE_GROUPS.items():
+            members = [i for i, voice in enumerate(self.voices) if voice.name.startswith(group)]
+            # Within a group by the square root of the length: no voice drowns the others.
+            sizes = torch.tensor([math.sqrt(len(self.voices[i].visemes)) for i in members])
+            if len(members):
+                weights[members] = share * sizes / sizes.sum()
+        self.weights = weights
+
+    def _draw(self, voice: Voice) -> Batch:
+        """Return one passage of `voice`, without the batch dimension, `mel` as the logarithm of mel power."""
+        speed = float(torch.rand(1, generator=self.generator)) * 0.6 + 0.75
+        available = int(len(voice.visemes) * (1 - HELD_OUT))
+        needed = int(PASSAGE / 2 * speed) + 3
+        start = int(torch.randint(0, available - needed, (1,), generator=self.generator))
+        place = torch.arange(PASSAGE) * speed
+        lower = place.long()
+        part = (place - lower)[None]
+        piece = voice.log_power[:, 2 * start : 2 * (start + needed)].float()
+        log_power = piece[:, lower] * (1 - part) + piece[:, lower + 1] * part
+        # Target j stands at the end of mel step 2j + 1.
+        place = ((torch.arange(PASSAGE // 2) + 0.5) * speed - 0.5).clamp(min=0)
+        lower = place.long()
+        part = (place - lower)[None]
+        shapes = voice.lips[:, start : start + needed].float()
+        lips = shapes[:, lower] * (1 - part) + shapes[:, lower + 1] * part
+        visemes = voice.visemes[start : start + needed][(place + 0.5).long()]
+        return Batch(log_power, lips, visemes)
+
+    def _speech(self) -> Batch:
+        return self._draw(self.voices[int(torch.multinomial(self.weights, 1, generator=self.generator))])
+
+    def _noises(self, count: int) -> Tensor:
+        """Mel power [count, 64, PASSAGE] of sounds that are no speech."""
+        drawn = []
+        for _ in range(count):
+            chosen = int(torch.randint(0, len(self.negatives), (1,), generator=self.generator))
+            drawn.append(self._draw(self.negatives[chosen]).mel)
+        return torch.exp(torch.stack(drawn))
+
+    def batch(self) -> Batch:
+        """Return BATCH passages: compressed mel [32, 64, 384], lips [32, 4, 192] and visemes [32, 192]."""
+        drawn = [self._speech() for _ in range(BATCH)]
+        power = torch.exp(torch.stack([piece.mel for piece in drawn]))
+        lips = torch.stack([piece.lips for piece in drawn])
+        visemes = torch.stack([piece.visemes for piece in drawn])
+        still = BATCH // 16
+        background = None
+        if self.negatives:
+            power[still : 2 * still] = self._noises(still)
+            lips[still : 2 * still] = 0
+            visemes[still : 2 * still] = SILENCE
+            background = self._noises(BATCH // 5)
+        power = self.augment(power, background)
+        power[:still] = self.augment.room(still, power.shape[1], PASSAGE)
+        lips[:still] = 0
+        visemes[:still] = SILENCE
+        for i in range(2 * still, 2 * still + BATCH // 8):
+            begin = 2 * int(torch.randint(0, PASSAGE // 4, (1,), generator=self.generator))
+            power[i, :, :begin] = 0
+            lips[i, :, : begin // 2] = 0
+            visemes[i, : begin // 2] = SILENCE
+        return Batch(LogMel.compress(power), lips, visemes)
