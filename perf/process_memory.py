@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from facestream.server import process_group
+
 
 class Memory(NamedTuple):
     """Of one or more processes, MiB."""
@@ -17,17 +19,11 @@ class Memory(NamedTuple):
 
 def of_group(group: int) -> Memory:
     """All processes of a process group. Ended ones are left out."""
-    rss = pss = 0
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            # After the command name in brackets: state, parent, process group.
-            if int((folder / "stat").read_text().rpartition(")")[2].split()[2]) != group:
-                continue
-            for line in (folder / "smaps_rollup").read_text().splitlines():
-                if line.startswith("Rss:"):
-                    rss += int(line.split()[1])
-                elif line.startswith("Pss:"):
-                    pss += int(line.split()[1])
-        except (OSError, ValueError):
-            continue  # it ended while we looked
-    return Memory(rss / 1024, pss / 1024)
+    each = list(process_group.of_each(group, lambda folder, _: _of_process(folder)))
+    return Memory(sum(memory.rss for memory in each), sum(memory.pss for memory in each))
+
+
+def _of_process(folder: Path) -> Memory:
+    """`folder`: of one process in /proc."""
+    sizes = dict(line.split(":") for line in (folder / "smaps_rollup").read_text().splitlines()[1:])
+    return Memory(*(int(sizes[name].split()[0]) / 1024 for name in ("Rss", "Pss")))

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from facestream.server import process_group
+
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -35,14 +37,7 @@ def snapshot(group: int) -> Snapshot:
     """Now; `group` is the process group of the server."""
     # user nice system idle iowait irq softirq steal
     ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-    server = 0
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue  # it ended while we looked
-        if int(fields[2]) == group:
-            server += int(fields[11]) + int(fields[12])
+    server = sum(process_group.of_each(group, lambda _, words: int(words[11]) + int(words[12])))
     busy = sum(ticks) - ticks[3] - ticks[4]
     return Snapshot(busy / _TICK, server / _TICK, time.process_time(), time.monotonic())
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from facestream.server import drain, libpython, wheel
+from facestream.server import drain, libpython, process_group, wheel
 
 SHARED_MEMORY = Path("/dev/shm")
 """Where Triton's Python backend passes tensors between the server and its stubs."""
@@ -362,17 +362,12 @@ def remove_stale_shared_memory() -> int:
 
 def _stubs(group: int) -> dict[int, str]:
     """Process id -> 'stage_instance' of the living stubs of a server, which share its process group."""
-    found: dict[int, str] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            # After the command name in brackets: state, parent, process group.
-            state, _, process_group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
-            words = (folder / "cmdline").read_bytes().decode().split("\0")
-        except (OSError, ValueError):
-            continue  # it ended while we looked
-        if int(process_group) == group and state != "Z" and words[0].endswith("triton_python_backend_stub"):
-            found[int(folder.name)] = words[8]
-    return found
+
+    def command(folder: Path, _: list[str]) -> tuple[int, list[str]]:
+        return int(folder.name), (folder / "cmdline").read_bytes().decode().split("\0")
+
+    commands = process_group.of_each(group, command)
+    return {pid: words[8] for pid, words in commands if words[0].endswith("triton_python_backend_stub")}
 
 
 def _prefix(pid: int, port: int) -> str:
