@@ -15,8 +15,7 @@ from perf.lip_sync import SpeechNetworks, frame_times, lip_gap, read_audio
 ROOT = Path(__file__).parents[2]
 REPOSITORY = ROOT / "model_repository"
 
-# Of tests/data/speech.wav, as pocketsphinx aligns it; seconds. The p of "prudently" (4.94) is missing: the networks
-# do not hear it, and perf/lip_sync.py counts that.
+# Of tests/data/speech.wav, as pocketsphinx aligns it; seconds.
 HELD_LIPS = {
     "m of much": (4.00, 4.10),
     "m of might": (4.52, 4.62),
@@ -101,7 +100,13 @@ def test_speech_moves_only_the_mouth(faces: np.ndarray) -> None:
     assert all(name.startswith(("jaw", "mouth", "tongue")) for name in moved)
 
 
-@pytest.mark.parametrize(("start", "end"), HELD_LIPS.values(), ids=HELD_LIPS)
+# Its closure is there to hear (4.94 to 5.00 s, 20 dB below the vowels beside it).
+MISSED = pytest.param(4.94, 5.05, id="p of prudently", marks=pytest.mark.xfail(reason="the lips stay half open"))
+
+
+@pytest.mark.parametrize(
+    ("start", "end"), [*(pytest.param(*span, id=name) for name, span in HELD_LIPS.items()), MISSED]
+)
 def test_lips_meet_on_p_b_and_m(faces: np.ndarray, start: float, end: float) -> None:
     """Lips that stay open on p, b and m are what makes a dubbed film look wrong."""
     times = frame_times(len(faces))
