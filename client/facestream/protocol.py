@@ -39,7 +39,7 @@ from facestream.errors import (
     SessionLost,
     SessionRefused,
 )
-from facestream.parameters import EMOTIONS, PARAMETERS
+from facestream.parameters import EMOTIONS, PARAMETERS, check_emotion
 
 Output = Literal["rgb", "h264", "parameters"]
 Sound = NDArray[np.float32]
@@ -107,14 +107,16 @@ def emotion_vector(emotion: Mapping[str, float] | None) -> Sound:
 
     Raises `BadInput` for a name that is none of `facestream.parameters.EMOTIONS` or an intensity outside of [0, 1].
     """
-    vector = np.zeros(len(EMOTIONS), dtype=np.float32)
+    intensities = dict.fromkeys(EMOTIONS, 0.0)
     for name, intensity in (emotion or {}).items():
-        if name not in EMOTIONS:
+        if name not in intensities:
             raise BadInput(f"emotion '{name}' is not known; expected one of {', '.join(EMOTIONS)}")
-        if not (math.isfinite(intensity) and 0.0 <= intensity <= 1.0):
-            raise BadInput(f"emotion '{name}' is {intensity}; expected an intensity from 0 to 1")
-        vector[EMOTIONS.index(name)] = intensity
-    return vector
+        intensities[name] = intensity
+    try:
+        check_emotion(list(intensities.values()))
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+    return np.array(list(intensities.values()), dtype=np.float32)
 
 
 def check_chunk(chunk: Sound) -> Sound:

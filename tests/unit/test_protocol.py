@@ -72,7 +72,12 @@ def test_correlation_id_that_triton_does_not_take(correlation_id: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("emotion", "words"), [({"joy": 0.5}, "'joy'.*happy"), ({"happy": 1.5}, r"1\.5"), ({"happy": float("nan")}, "nan")]
+    ("emotion", "words"),
+    [
+        ({"joy": 0.5}, "'joy'.*happy"),
+        ({"happy": 1.5}, r"\[happy\] is 1\.5"),
+        ({"sad": float("nan")}, r"\[sad\] is nan"),
+    ],
 )
 def test_emotions_that_do_not_exist(emotion: dict[str, float], words: str) -> None:
     """The error names what was given and what is known."""
