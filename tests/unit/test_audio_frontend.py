@@ -24,22 +24,30 @@ def test_window_is_the_recent_past_and_zeros_before_the_start() -> None:
         assert frame_index == count - 1 - LOOKAHEAD_FRAMES
 
 
-def test_level_belongs_to_the_shown_frame() -> None:
-    """Head and brows would otherwise move before the mouth does."""
+def test_loudness_is_that_of_the_newest_sound() -> None:
+    """motion delays it by the look-ahead: head and brows would otherwise move beside the mouth."""
     window = AnalysisWindow()
-    levels = [window.push(tone(frame, 0.5 if frame == 4 else 0.0))[1][0] for frame in range(8)]
-    assert levels[4 + LOOKAHEAD_FRAMES] == pytest.approx(-9.03, abs=0.1)
-    assert [level for frame, level in enumerate(levels) if frame != 4 + LOOKAHEAD_FRAMES] == [SILENCE_DBFS] * 7
+    levels = [window.push(tone(frame, 0.5 if frame == 4 else 0.0))[1].loudness_dbfs for frame in range(8)]
+    assert levels[4] == pytest.approx(-9.03, abs=0.1)
+    assert [level for frame, level in enumerate(levels) if frame != 4] == [SILENCE_DBFS] * 7
 
 
 def test_voice_stands_out_of_steady_noise() -> None:
     window = AnalysisWindow()
     noise = np.random.default_rng(1).normal(0, 0.01, (90, CHUNK_SAMPLES)).astype(np.float32)
-    voices = [
-        float(window.push(noise[frame] + tone(frame, 0.3 if 60 <= frame < 75 else 0.0))[1][1]) for frame in range(90)
-    ]
-    assert max(voices[45 : 60 + LOOKAHEAD_FRAMES]) < 0.2
-    assert min(voices[60 + LOOKAHEAD_FRAMES : 75 + LOOKAHEAD_FRAMES]) > 0.9
+    voices = [window.push(noise[frame] + tone(frame, 0.3 if 60 <= frame < 75 else 0.0))[1].voice for frame in range(90)]
+    assert max(voices[45:60]) < 0.2
+    assert min(voices[60:75]) > 0.9
+
+
+def test_pitch_follows_the_sound() -> None:
+    """A pitch of sound long gone would have the brows rise after the word."""
+    window = AnalysisWindow()
+    heard = [window.push(tone(frame, 0.3 if frame >= 4 else 0.0))[1] for frame in range(8)]
+    assert heard[3].pitch_hz == 0.0
+    assert heard[3].voicing == 0.0
+    assert [prosody.pitch_hz for prosody in heard[5:]] == pytest.approx([220.0] * 3, rel=0.005)
+    assert heard[6].sonority_dbfs < -20.0  # 220 Hz lies below the band of vowels
 
 
 @pytest.mark.parametrize(

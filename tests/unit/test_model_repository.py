@@ -9,6 +9,7 @@ import pytest
 from facestream import contract
 from facestream.avatar.layers_canvas import AVATAR_TENSORS
 from facestream.parameters import ARKIT, EMOTIONS, PARAMETERS
+from facestream.prosody import Prosody
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 
 from export.ensembles import REPOSITORY, read_config
@@ -23,6 +24,7 @@ SHAPES = {
     "AUDIO_WINDOW": [contract.WINDOW_SAMPLES],
     "EMBEDDING": [contract.EMBEDDING_STEPS, contract.EMBEDDING_SIZE],
     "SPEECH_FACE": [len(ARKIT)],
+    "PROSODY": [len(Prosody._fields)],
     "EMOTION": [len(EMOTIONS)],
     "PARAMETERS": [len(PARAMETERS)],
     "FRAME": [contract.FRAME_SIZE, contract.FRAME_SIZE, 3],

@@ -8,11 +8,12 @@ from emotion import SHAPES
 from face_motion import FaceMotion
 from facestream.contract import FRAME_RATE, LOOKAHEAD_FRAMES
 from facestream.parameters import ARKIT, EMOTIONS, INDEX, PARAMETERS, check_emotion
+from facestream.prosody import Prosody
 from facestream.sequence import SessionLost
 from one_euro import OneEuroFilter
 
-SILENCE = np.array([-90.0, 0.0], np.float32)
-SPEECH = np.array([-20.0, 1.0], np.float32)
+SILENCE = np.array(Prosody(-90.0, 0.0, 0.0, 0.0, -90.0), np.float32)
+SPEECH = np.array(Prosody(-20.0, 1.0, 120.0, 0.9, -22.0), np.float32)
 MOUTH = [index for index, shape in enumerate(ARKIT) if shape.name.startswith(("jaw", "mouth", "cheekPuff", "tongue"))]
 
 
@@ -22,7 +23,7 @@ def run(
     seed: int = 7,
     jaw: np.ndarray | None = None,
     emotion: str | None = None,
-    level: np.ndarray = SILENCE,
+    prosody: np.ndarray = SILENCE,
 ) -> np.ndarray:
     """Parameters (frames, 73) of a session."""
     motion = FaceMotion(seed)
@@ -34,7 +35,7 @@ def run(
         face = np.zeros(len(ARKIT), np.float32)
         if jaw is not None:
             face[INDEX["jawOpen"]] = jaw[frame]
-        frames.append(motion.step(face, level, wanted, frame - LOOKAHEAD_FRAMES))
+        frames.append(motion.step(face, prosody, wanted, frame - LOOKAHEAD_FRAMES))
     return np.array(frames)
 
 
@@ -53,7 +54,7 @@ def test_first_frame_is_the_avatar_at_rest() -> None:
 def test_lips_close_within_a_stop() -> None:
     """A /p/ closes for about 70 ms: a smoothing that is slower swallows it."""
     jaw = np.array([0.35] * 20 + [0.0] * 2 + [0.35] * 8, np.float32)
-    shown = run(1, jaw=jaw, level=SPEECH)[:, INDEX["jawOpen"]]
+    shown = run(1, jaw=jaw, prosody=SPEECH)[:, INDEX["jawOpen"]]
     assert shown[19] > 0.34
     assert shown[21] < 0.02
 
@@ -76,7 +77,7 @@ def test_emotion_blends_in_and_leaves_the_lips_to_the_speech(emotion: str) -> No
 
 def test_every_parameter_stays_within_its_range() -> None:
     jaw = np.random.default_rng(2).uniform(-1, 3, 300).astype(np.float32)
-    frames = run(10, jaw=jaw, emotion="surprised", level=SPEECH)
+    frames = run(10, jaw=jaw, emotion="surprised", prosody=SPEECH)
     for index, parameter in enumerate(PARAMETERS):
         assert parameter.low <= frames[:, index].min(), parameter.name
         assert frames[:, index].max() <= parameter.high, parameter.name

@@ -1,11 +1,11 @@
-"""The sound of the recent past, as the speech encoder wants it, and how loud the shown frame is."""
+"""The sound of the recent past, as the speech encoder wants it, and the prosody of the newest of it."""
 
 from __future__ import annotations
 
-from collections import deque
-
 import numpy as np
+import pitch
 from facestream.contract import CHUNK_SAMPLES, FRAME_RATE, LOOKAHEAD_FRAMES, WINDOW_SAMPLES
+from facestream.prosody import Prosody
 from facestream.sequence import BadInput
 from numpy.typing import NDArray
 
@@ -15,7 +15,7 @@ PEAK_LIMIT = 4.0
 SILENCE_DBFS = -90.0
 """Level given to digital silence, and the lowest that is ever told."""
 
-_FLOOR_SECONDS = 5.0
+_FLOOR_FRAMES = 5 * FRAME_RATE
 _SPEECH_ABOVE_FLOOR_DB = 9.0
 _QUIETEST_SPEECH_DBFS = -52.0
 _SLOPE_DB = 3.0
@@ -33,20 +33,20 @@ class AnalysisWindow:
 
     def __init__(self) -> None:
         self._window = np.zeros(WINDOW_SAMPLES, np.float32)
-        self._levels: deque[float] = deque(
-            [SILENCE_DBFS] * LOOKAHEAD_FRAMES, maxlen=int(_FLOOR_SECONDS * FRAME_RATE) + LOOKAHEAD_FRAMES
-        )
+        self._pitch = pitch.PitchTracker()
+        # A session begins in silence, however short: its first sound stands out.
+        self._levels = np.full(LOOKAHEAD_FRAMES, SILENCE_DBFS)
         self._frame_index = -LOOKAHEAD_FRAMES
 
-    def push(self, audio: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32], int]:
+    def push(self, audio: NDArray[np.float32]) -> tuple[NDArray[np.float32], Prosody, int]:
         """Takes the sound of one frame.
 
         Args:
             audio: (CHUNK_SAMPLES,) float PCM.
 
         Returns:
-            The window (WINDOW_SAMPLES,), which ends with this sound; the level (2,) of the shown frame, in dBFS and as
-            certainty in [0, 1] that it is a voice; the index of the shown frame, LOOKAHEAD_FRAMES behind the sound.
+            The window (WINDOW_SAMPLES,), which ends with this sound; the prosody of this sound; the index of the shown
+            frame, LOOKAHEAD_FRAMES behind the sound.
 
         Raises:
             BadInput: the sound is no float PCM. The window is as it was.
@@ -59,16 +59,17 @@ class AnalysisWindow:
             raise BadInput(f"AUDIO peaks at {peak:g}, expected samples in [-1, 1] (divide 16-bit integers by 32768)")
 
         self._window = np.concatenate((self._window[CHUNK_SAMPLES:], audio))
-        self._levels.append(level_dbfs(audio))
-        shown = self._levels[-1 - LOOKAHEAD_FRAMES]
-        held = max(list(self._levels)[: -LOOKAHEAD_FRAMES or None][-1 - _HOLD_FRAMES :])
-        level = np.array([shown, self._voice_activity(held)], np.float32)
+        level = level_dbfs(audio)
+        self._levels = np.append(self._levels, level)[-_FLOOR_FRAMES:]
+        prosody = Prosody(level, self._voice(), *self._pitch(self._window[-pitch.WINDOW_SAMPLES :]))
         frame_index = self._frame_index
         self._frame_index += 1
-        return self._window, level, frame_index
+        return self._window, prosody, frame_index
 
-    def _voice_activity(self, level: float) -> float:
+    def _voice(self) -> float:
         # The floor is the quietest tenth of the last seconds: steady noise raises it, pauses between words lower it.
-        floor = float(np.percentile(self._levels, 10))
+        quietest = len(self._levels) // 10
+        floor = float(np.partition(self._levels, quietest)[quietest])
         threshold = max(min(floor, -30.0) + _SPEECH_ABOVE_FLOOR_DB, _QUIETEST_SPEECH_DBFS)
-        return float(1.0 / (1.0 + np.exp(-np.clip((level - threshold) / _SLOPE_DB, -30.0, 30.0))))
+        held = float(self._levels[-1 - _HOLD_FRAMES :].max())
+        return float(1.0 / (1.0 + np.exp(-np.clip((held - threshold) / _SLOPE_DB, -30.0, 30.0))))

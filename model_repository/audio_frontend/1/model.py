@@ -28,5 +28,9 @@ class TritonPythonModel(SequenceStage[AnalysisWindow]):
                 check_emotion(inputs["EMOTION"].tolist())
             except ValueError as error:
                 raise BadInput(str(error)) from error
-        window, level, frame_index = state.push(inputs["AUDIO"])
-        return {"AUDIO_WINDOW": window, "LEVEL": level, "FRAME_INDEX": np.array([frame_index], np.int64)}
+        window, prosody, frame_index = state.push(inputs["AUDIO"])
+        return {
+            "AUDIO_WINDOW": window,
+            "PROSODY": np.array(prosody, np.float32),
+            "FRAME_INDEX": np.array([frame_index], np.int64),
+        }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 from blink import Blink
 from emotion import Emotion
 from facestream.contract import FRAME_RATE, LOOKAHEAD_FRAMES
 from facestream.parameters import ARKIT, EMOTIONS, GAZE, HEAD, INDEX, PARAMETERS
+from facestream.prosody import Prosody
 from facestream.sequence import FrameOrder, SessionLost
 from gaze import Gaze
 from head import Head
@@ -43,6 +46,8 @@ class FaceMotion:
         self._gaze = Gaze(random.spawn(1)[0])
         self._head = Head(random.spawn(1)[0])
         self._emotion = Emotion()
+        silence = Prosody(-90.0, 0.0, 0.0, 0.0, -90.0)
+        self._heard = deque([silence] * LOOKAHEAD_FRAMES, maxlen=LOOKAHEAD_FRAMES + 1)
         self._accent = 0.0
         self._smooth = OneEuroFilter(
             np.zeros(len(ARKIT)), min_cutoff_hz=_SPEECH_CUTOFF_HZ, beta=_SPEECH_BETA, rate_hz=FRAME_RATE
@@ -51,7 +56,7 @@ class FaceMotion:
     def step(
         self,
         speech_face: NDArray[np.float32],
-        level: NDArray[np.float32],
+        prosody: NDArray[np.float32],
         emotion: NDArray[np.float32],
         frame_index: int,
     ) -> NDArray[np.float32]:
@@ -59,7 +64,7 @@ class FaceMotion:
 
         Args:
             speech_face: (52,) ARKit weights that the speech asks for.
-            level: (2,) loudness in dBFS, certainty in [0, 1] of a voice.
+            prosody: (5,) of the newest sound, LOOKAHEAD_FRAMES ahead of the shown frame; see facestream.prosody.
             emotion: (8,) wanted intensities in [0, 1], in the order of facestream.parameters.EMOTIONS; audio_frontend
                 has checked them.
             frame_index: of the shown frame.
@@ -72,7 +77,8 @@ class FaceMotion:
             raise SessionLost("SPEECH_FACE holds a value that is not finite; begin anew with START")
         self._order.advance()
 
-        loudness, voice = float(level[0]), float(level[1])
+        self._heard.append(Prosody(*prosody.tolist()))
+        loudness, voice = self._heard[0][:2]
         speech = self._smooth(speech_face.astype(np.float64))
         shown_emotion, emotional = self._emotion(emotion)
         pose, stress, breath = self._head(loudness, voice)

@@ -23,5 +23,5 @@ class TritonPythonModel(SequenceStage[FaceMotion]):
     def step(self, state: FaceMotion, inputs: Tensors) -> Mapping[str, NDArray[Any]]:
         emotion = inputs.get("EMOTION", _NEUTRAL)
         return {
-            "PARAMETERS": state.step(inputs["SPEECH_FACE"], inputs["LEVEL"], emotion, int(inputs["FRAME_INDEX"][0]))
+            "PARAMETERS": state.step(inputs["SPEECH_FACE"], inputs["PROSODY"], emotion, int(inputs["FRAME_INDEX"][0]))
         }
