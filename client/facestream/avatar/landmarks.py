@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -206,7 +206,9 @@ def _overlap(a: Floats, b: Floats) -> float:
     return common / max(float(np.prod(a[1]) + np.prod(b[1])) - common, 1e-9)
 
 
-def find_landmarks(image: Image, detection: Detection) -> Face:
+def find_landmarks(
+    image: Image, detection: Detection, looks: Sequence[tuple[float, float, float, float]] = LOOKS
+) -> Face:
     """The 478 landmarks of a detected face in an RGB picture [H, W, 3].
 
     The network is a little sensitive to its crop, so the mean of several looks is taken.
@@ -220,10 +222,10 @@ def find_landmarks(image: Image, detection: Detection) -> Face:
     low, high = turned.min(0), turned.max(0)
     side = float((high - low).max())
     centre = ((low + high) / 2) @ _rotation(angle).T
-    looks = [_mesh(image, centre + np.array([dx, dy]) * side, k * side, angle + da) for k, dx, dy, da in LOOKS]
-    landmarks = np.mean([look for look, _ in looks], axis=0).astype(np.float32)
+    seen = [_mesh(image, centre + np.array([dx, dy]) * side, k * side, angle + da) for k, dx, dy, da in looks]
+    landmarks = np.mean([look for look, _ in seen], axis=0).astype(np.float32)
     landmarks[:, 2] *= -1.0  # the network's z grows away from the viewer
-    return Face(landmarks, float(np.mean([certainty for _, certainty in looks])))
+    return Face(landmarks, float(np.mean([certainty for _, certainty in seen])))
 
 
 def _angle(right: NDArray[np.floating], left: NDArray[np.floating]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ from facestream.avatar.bundle import Bundle
 from facestream.parameters import INDEX, PARAMETERS
 
 Image = NDArray[np.uint8]
+
+Stabilizer = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
+"""From MOUTH_TEXTURE [5, h, w] and MOUTH_FLOW [2, h, w] of one frame to its STABLE_TEXTURE [5, h, w]."""
 
 STAGES = ("face_geometry", "renderer", "compositor")
 
@@ -65,15 +68,20 @@ class FacePreview:
 
     def draw(self, parameters: NDArray[np.float32]) -> Image:
         """One frame [512, 512, 3] RGB for PARAMETERS [73]; no stabilizer stands between, so frames do not depend."""
+        frame: Image = self.tensors(parameters)["FRAME"][0]
+        return frame
+
+    def tensors(self, parameters: NDArray[np.float32], steady: Stabilizer | None = None) -> dict[str, NDArray[Any]]:
+        """All tensors of one frame by name, [1, ...] each, for PARAMETERS [73]; `steady` stands for the stabilizer."""
         tensors: dict[str, NDArray[Any]] = {**self._avatar, "PARAMETERS": parameters[None].astype(np.float32)}
         for stage in self._stages:
             # A port may have several names, of which OpenVINO made up some.
             outputs = stage([next(tensors[name] for name in port.names if name in tensors) for port in stage.inputs])
             tensors.update({name: outputs[port] for port in stage.outputs for name in port.names})
-            if "MOUTH_TEXTURE" in tensors:
-                tensors["STABLE_TEXTURE"] = tensors["MOUTH_TEXTURE"]
-        frame: Image = tensors["FRAME"][0]
-        return frame
+            if "MOUTH_TEXTURE" in tensors and "STABLE_TEXTURE" not in tensors:
+                texture, flow = tensors["MOUTH_TEXTURE"], tensors["MOUTH_FLOW"]
+                tensors["STABLE_TEXTURE"] = texture if steady is None else steady(texture[0], flow[0])[None]
+        return tensors
 
 
 def contact_sheet(pictures: Sequence[tuple[str, Image]], columns: int = 4, size: int = 384) -> Image:
