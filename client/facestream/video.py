@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import av
 import av.error
@@ -38,6 +38,21 @@ class VideoError(FacestreamError):
     """Frames that cannot be written to this file."""
 
 
+class Soundtrack(Protocol):
+    """Sound that is read bit by bit while the film grows, from its first frame on."""
+
+    @property
+    def rate(self) -> int:
+        """Hz: a rate that AAC knows, one of 8000, 11025, 12000, 16000, 22050, 24000, ... 96000."""
+
+    @property
+    def channels(self) -> int:
+        """1 or 2."""
+
+    def read(self, samples: int) -> NDArray[np.float32]:
+        """The next float32 [n, channels], n at most `samples`; n = 0: there is no more, or not yet."""
+
+
 class VideoWriter:
     """Writes the frames of one session, and the sound, to an MP4 file. A context manager.
 
@@ -46,7 +61,7 @@ class VideoWriter:
         sound: Sound of the session from its first frame on; None: a silent film.
     """
 
-    def __init__(self, path: str | Path, sound: SoundFile | None = None) -> None:
+    def __init__(self, path: str | Path, sound: SoundFile | Soundtrack | None = None) -> None:
         try:
             Path(path).open("wb").close()  # FFmpeg would tell only at the first frame
             self._container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
@@ -54,8 +69,8 @@ class VideoWriter:
             raise BadInput(f"{path} cannot be written: {error}") from error
         self._video: VideoStream | None = None
         self._encodes = False
-        self._sound = sound
-        self._track: _SoundTrack | None = None
+        self._sound = _WholeSound(sound) if isinstance(sound, SoundFile) else sound
+        self._track: _AacTrack | None = None
         self._next = 0
 
     def __enter__(self) -> VideoWriter:
@@ -131,7 +146,7 @@ class VideoWriter:
 
     def _add_sound(self) -> None:
         if self._sound is not None:
-            self._track = _SoundTrack(self._container, self._sound)
+            self._track = _AacTrack(self._container, self._sound)
 
 
 def _encoder(container: OutputContainer) -> VideoStream:
@@ -150,28 +165,41 @@ def _encoder(container: OutputContainer) -> VideoStream:
     return video
 
 
-class _SoundTrack:
-    """AAC of the original sound, or of its 24 kHz mono form where AAC does not know the rate or layout."""
+class _WholeSound:
+    """The original of a sound file, or its 24 kHz mono form where AAC does not know the rate or layout."""
 
-    def __init__(self, container: OutputContainer, sound: SoundFile) -> None:
+    def __init__(self, sound: SoundFile) -> None:
         if sound.original_rate in _AAC_RATES and sound.original.shape[1] <= 2:
-            self._samples, self._rate = sound.original, sound.original_rate
+            self._samples, self.rate = sound.original, sound.original_rate
         else:
-            self._samples, self._rate = sound.speech[:, np.newaxis], SAMPLE_RATE
+            self._samples, self.rate = sound.speech[:, np.newaxis], SAMPLE_RATE
+        self.channels = self._samples.shape[1]
+        self._next = 0
+
+    def read(self, samples: int) -> NDArray[np.float32]:
+        block = self._samples[self._next : self._next + samples]
+        self._next += len(block)
+        return block
+
+
+class _AacTrack:
+    """The film's sound, encoded as it is read."""
+
+    def __init__(self, container: OutputContainer, sound: Soundtrack) -> None:
+        self._sound = sound
         self._container = container
-        self._layout = "stereo" if self._samples.shape[1] == 2 else "mono"
-        stream: Any = container.add_stream("aac", rate=self._rate, layout=self._layout)
+        self._layout = "stereo" if sound.channels == 2 else "mono"
+        stream: Any = container.add_stream("aac", rate=sound.rate, layout=self._layout)
         self._stream: AudioStream = stream
         self._next = 0
 
     def write(self, until: float) -> None:
-        """Write the sound up to `until` seconds, so that it lies beside its frames in the file."""
-        while self._next < min(until * self._rate, len(self._samples)):
-            block = self._samples[self._next : self._next + _AAC_FRAME]
+        """Write the sound up to `until` seconds, as far as it is there, so that it lies beside its frames."""
+        while self._next < until * self._sound.rate and len(block := self._sound.read(_AAC_FRAME)):
             planar = np.ascontiguousarray(np.clip(block, -1.0, 1.0).T, dtype=np.float32)
             frame = av.AudioFrame.from_ndarray(planar, format="fltp", layout=self._layout)
-            frame.sample_rate = self._rate
-            frame.time_base = Fraction(1, self._rate)
+            frame.sample_rate = self._sound.rate
+            frame.time_base = Fraction(1, self._sound.rate)
             frame.pts = self._next
             self._container.mux(self._stream.encode(frame))
             self._next += len(block)

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import csv
 import math
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
 
 from facestream.audio import SoundFile, read_sound
+from facestream.cli.film import add_film_options, emotion_of, filming, output_of
 from facestream.contract import CHUNK_SAMPLES
-from facestream.errors import BadInput, ServerUnavailable
-from facestream.parameters import EMOTIONS, PARAMETERS
-from facestream.protocol import Frame, Output
-from facestream.report import Report, Stopwatch, stage_times
-from facestream.session import Client
-from facestream.video import VideoWriter
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -30,140 +21,28 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Send a sound file to a server and write what comes back; then report how fast it was.",
     )
     parser.add_argument("sound", type=Path, help="WAV, FLAC, OGG or MP3, any rate, any number of channels")
-    parser.add_argument("--avatar", default="", metavar="NAME", help="one of the server's avatars")
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        default=Path("out.mp4"),
-        metavar="FILE",
-        help="an .mp4, or a .csv with the 73 face parameters of each frame (default: %(default)s)",
-    )
-    parser.add_argument("--url", default="localhost:8001", metavar="HOST:PORT", help="gRPC (default: %(default)s)")
-    parser.add_argument("--serve", action="store_true", help="start a server for this one run")
-    parser.add_argument("--realtime", action="store_true", help="send the sound at the speed of speech")
-    parser.add_argument(
-        "--emotion",
-        action="append",
-        default=[],
-        metavar="NAME=INTENSITY",
-        help=f"0 to 1; may be given several times; names: {', '.join(EMOTIONS)}",
-    )
-    parser.add_argument(
-        "--pictures", action="store_true", help="take pictures from the server and encode them here, instead of H.264"
-    )
-    parser.add_argument("--in-flight", type=int, default=4, metavar="N", help="at a time (default: %(default)s)")
-    parser.add_argument("--deadline", type=float, default=10.0, metavar="S", help="a frame's (default: %(default)g)")
-    parser.add_argument(
-        "--seed", type=int, metavar="N", help="session's number, seeds blinks and head: makes a film repeatable"
-    )
-    parser.add_argument("--quiet", action="store_true", help="no progress, no report")
+    add_film_options(parser)
     parser.set_defaults(func=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Render; returns 0. What goes wrong is a `FacestreamError`."""
-    emotion = dict(_emotion(word) for word in options.emotion)
-    output = _output(options)
+    emotion = emotion_of(options)
+    output = output_of(options)
     sound = read_sound(options.sound)
-    with contextlib.ExitStack() as stack:
-        url = stack.enter_context(_served()) if options.serve else options.url
-        client = stack.enter_context(Client(url))
-        try:
-            client.check_ready(output)
-        except ServerUnavailable as error:
-            raise ServerUnavailable(f"{error}\nstart a server with `facestream serve`, or add --serve here") from error
-        before = client.statistics()
-        session = stack.enter_context(
-            client.session(
-                options.avatar,
-                output,
-                emotion,
-                max_in_flight=options.in_flight,
-                deadline=options.deadline,
-                correlation_id=options.seed,
-            )
-        )
-        writer: VideoWriter | _Table
-        writer = _Table(options.output) if output == "parameters" else VideoWriter(options.output, sound)
-        stack.push(writer)
-        watch = Stopwatch()
+    with filming(options, output, emotion, sound) as film:
         # None: a bar on a terminal only.
         bar = tqdm(total=_frames(sound), unit="frame", disable=True if options.quiet else None)
-        for frame in session.stream(sound.speech, realtime=options.realtime):
-            watch.note(frame)
-            writer.write(frame)
+        for frame in film.session.stream(sound.speech, realtime=options.realtime):
+            film.write(frame)
             bar.update()
         bar.close()
-        report = Report.of(watch, options.realtime, stage_times(before, client.statistics()))
+        report = film.report(options.realtime)
     if not options.quiet:
         print(report)
         print(f"\nwrote {options.output}")
     return 0
 
 
-class _Table:
-    """Face parameters as CSV: one row for each frame, one column for each of the 73."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            self._file = path.open("w", newline="")
-        except OSError as error:
-            raise BadInput(f"{path} cannot be written: {error}") from error
-        self._rows = csv.writer(self._file)
-        self._rows.writerow(["frame", "time_s", *(parameter.name for parameter in PARAMETERS)])
-
-    def __enter__(self) -> _Table:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def write(self, frame: Frame) -> None:
-        assert frame.parameters is not None
-        self._rows.writerow([frame.index, f"{frame.time_s:.4f}", *(f"{value:.5g}" for value in frame.parameters)])
-
-
 def _frames(sound: SoundFile) -> int:
     return math.ceil(len(sound.speech) / CHUNK_SAMPLES)
-
-
-def _output(options: argparse.Namespace) -> Output:
-    """What to ask the server for, by the file that is wanted."""
-    suffix = options.output.suffix.lower()
-    if suffix not in (".mp4", ".csv"):
-        raise BadInput(f"output is {options.output}; expected a name that ends in .mp4 or .csv")
-    if suffix == ".csv":
-        return "parameters"
-    if not options.avatar:
-        raise BadInput("no avatar is named; expected --avatar NAME")
-    return "rgb" if options.pictures else "h264"
-
-
-def _emotion(word: str) -> tuple[str, float]:
-    name, separator, intensity = word.partition("=")
-    try:
-        return name, float(intensity) if separator else 1.0
-    except ValueError as error:
-        raise BadInput(f"--emotion is '{word}'; expected NAME=INTENSITY, as in happy=0.5") from error
-
-
-@contextlib.contextmanager
-def _served() -> Iterator[str]:
-    """Serve this checkout's models for the time of a `with` block, which gets the address."""
-    from facestream.cli.serve import default_repository
-    from facestream.server import FetchError, ServerError, TritonServer
-
-    repository = default_repository()
-    if repository is None:
-        raise ServerUnavailable("no model repository here: run this from a checkout, or start `facestream serve`")
-    server = TritonServer(repository)
-    print("starting a server ...", file=sys.stderr)
-    try:
-        server.start()
-    except (FetchError, ServerError) as error:
-        raise ServerUnavailable(str(error)) from error
-    try:
-        yield server.grpc_url
-    finally:
-        server.stop()
