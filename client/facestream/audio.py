@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,65 +18,151 @@ from numpy.typing import NDArray
 
 from facestream.contract import CHUNK_SAMPLES, FRAME_RATE, SAMPLE_RATE
 from facestream.errors import BadInput
+from facestream.sound_survey import Survey, check_samples
 
 SoundSource = NDArray[Any] | Iterable[NDArray[Any]]
 """An array, or an iterable of arrays of any lengths: mono at 24 kHz, float or int16/int32."""
 
-_CLIPPED_SHARE = 1e-3
+LOWEST_RATE, HIGHEST_RATE = 4_000, 384_000
+"""Sample rates of files, Hz. Below the first is no speech, above the second no recorder."""
+
+_BLOCK = 1 << 16
 
 
-@dataclass(frozen=True)
 class SoundFile:
-    """A sound file, as the server takes it and as it was."""
+    """A sound file of any format, rate and number of channels that libsndfile knows (WAV, FLAC, OGG, MP3, ...).
 
-    speech: NDArray[np.float32]
-    """float32 [n], mono at 24 kHz."""
-    original: NDArray[np.float32]
-    """float32 [samples, channels]."""
-    original_rate: int
-    """Hz."""
+    It is read in blocks each time that its sound is asked for, so an hour takes no more memory than a second. `speech`
+    and `original` hold the whole of it, for those who want an array.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Read the file once, to its end, to find what is wrong with it before a session begins.
+
+        Raises:
+            BadInput: The file is missing, unreadable (also in part), empty, or holds numbers that are no sound; the
+                message says which and where.
+        """
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise BadInput(f"{path} is not a file")
+        with self._open() as file:
+            self.original_rate: int = file.samplerate
+            self.channels: int = file.channels
+            if not LOWEST_RATE <= self.original_rate <= HIGHEST_RATE:
+                raise BadInput(
+                    f"{path} has a sample rate of {self.original_rate} Hz; "
+                    f"expected {LOWEST_RATE} to {HIGHEST_RATE} Hz, 24,000 best"
+                )
+            survey = Survey(str(path), file.samplerate, file.channels)
+            for block in self._read(file):
+                survey.add(block)
+        if not survey.samples:
+            raise BadInput(f"{path} holds no sound: 0 samples")
+        self.samples = survey.samples
+        """For each channel, at `original_rate`."""
+        self.remarks: tuple[str, ...] = survey.remarks()
+        """What a user should know of this sound: clipped, silent, channels mixed, ..."""
+        self._only = survey.only_channel()
 
     @property
     def seconds(self) -> float:
         """Length."""
-        return len(self.original) / self.original_rate
+        return self.samples / self.original_rate
+
+    @property
+    def frames(self) -> int:
+        """Video frames that it makes."""
+        return max(1, math.ceil(self.seconds * FRAME_RATE))
+
+    @cached_property
+    def original(self) -> NDArray[np.float32]:
+        """The whole sound as it is in the file, float32 [samples, channels]."""
+        return np.concatenate(list(self.original_blocks()))
+
+    @cached_property
+    def speech(self) -> NDArray[np.float32]:
+        """The whole sound as the server takes it, float32 [n], mono at 24 kHz."""
+        return np.concatenate(list(self.speech_blocks()))
+
+    def original_blocks(self) -> Iterator[NDArray[np.float32]]:
+        """The sound as it is in the file, in blocks float32 [n, channels]."""
+        with self._open() as file:
+            yield from self._read(file)
+
+    def speech_blocks(self) -> Iterator[NDArray[np.float32]]:
+        """The sound as the server takes it, in blocks float32 [n], mono at 24 kHz."""
+        return resample_blocks((self._mono(block) for block in self.original_blocks()), self.original_rate)
+
+    def _mono(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self._only is not None:
+            return block[:, self._only]
+        mixed: NDArray[np.float32] = block.mean(axis=1)
+        return mixed
+
+    @contextmanager
+    def _open(self) -> Iterator[soundfile.SoundFile]:
+        try:
+            file = soundfile.SoundFile(self.path)
+        except (OSError, soundfile.LibsndfileError) as error:
+            raise BadInput(f"{self.path} cannot be read as sound: {error}") from error
+        with file:
+            yield file
+
+    def _read(self, file: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
+        at = 0
+        while True:
+            try:
+                block: NDArray[np.float32] = file.read(_BLOCK, dtype="float32", always_2d=True)
+            except (OSError, soundfile.LibsndfileError) as error:
+                raise BadInput(
+                    f"{self.path} is broken after sample {at} ({at / self.original_rate:.3f} s): {error}"
+                ) from error
+            if not len(block):
+                return
+            at += len(block)
+            yield block
 
 
 def read_sound(path: str | Path) -> SoundFile:
-    """Read a file of any format, rate and number of channels that libsndfile knows (WAV, FLAC, OGG, MP3, ...).
-
-    Raises `BadInput` where the file is missing, unreadable, empty or holds NaN; warns where it is clipped.
-    """
-    if not Path(path).is_file():
-        raise BadInput(f"{path} is not a file")
-    try:
-        original, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (OSError, soundfile.LibsndfileError) as error:
-        raise BadInput(f"{path} cannot be read as sound: {error}") from error
-    if not len(original):
-        raise BadInput(f"{path} holds no sound: 0 samples")
-    if not np.isfinite(original).all():
-        raise BadInput(f"{path} holds samples that are NaN or infinite")
-    clipped = float((np.abs(original) >= 1.0).mean())
-    if clipped > _CLIPPED_SHARE:
-        warnings.warn(f"{path} is clipped: {clipped:.1%} of its samples are at full scale", stacklevel=2)
-    return SoundFile(resample(original.mean(axis=1), rate), original, rate)
+    """Open a sound file; warns of what is told in its `remarks`. Raises `BadInput` as `SoundFile` does."""
+    sound = SoundFile(path)
+    for remark in sound.remarks:
+        warnings.warn(remark, stacklevel=2)
+    return sound
 
 
 def resample(mono: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     """Resample float32 [n] from `rate` Hz to 24 kHz."""
+    return np.concatenate([np.zeros(0, np.float32), *resample_blocks([mono], rate)])
+
+
+def resample_blocks(mono: Iterable[NDArray[np.float32]], rate: int) -> Iterator[NDArray[np.float32]]:
+    """Resample blocks float32 [n] from `rate` Hz to 24 kHz; how the sound is cut into blocks changes no sample.
+
+    Sound of any length makes at least one sample, so that no file is without a frame.
+    """
     if rate <= 0:
         raise BadInput(f"sample rate is {rate}; expected a positive number of Hz")
     if rate == SAMPLE_RATE:
-        return mono
-    resampled: NDArray[np.float32] = soxr.resample(mono, rate, SAMPLE_RATE)
-    return resampled.astype(np.float32, copy=False)
+        yield from mono
+        return
+    resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
+    came = given = 0
+    for block in mono:
+        came += len(block)
+        resampled = resampler.resample_chunk(block)
+        given += len(resampled)
+        yield resampled
+    rest = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+    yield rest if given + len(rest) or not came else np.zeros(1, np.float32)
 
 
-def to_float(samples: NDArray[Any]) -> NDArray[np.float32]:
+def to_float(samples: NDArray[Any], first: int = 0) -> NDArray[np.float32]:
     """Give samples as float32 in [-1, 1]; integers are scaled by their full scale.
 
-    Raises `BadInput` for another shape than [n], another type, or NaN.
+    Raises `BadInput` for another shape than [n], another type, or numbers that are no sound. `first` is the place of
+    the first of them in the whole sound: the message counts from there.
     """
     samples = np.asarray(samples)
     if samples.ndim != 1:
@@ -83,8 +171,7 @@ def to_float(samples: NDArray[Any]) -> NDArray[np.float32]:
         return samples.astype(np.float32) / -float(np.iinfo(samples.dtype).min)
     if samples.dtype not in (np.float32, np.float64):
         raise BadInput(f"sound is {samples.dtype}; expected float32, float64, int16 or int32")
-    if not np.isfinite(samples).all():
-        raise BadInput("sound holds samples that are NaN or infinite")
+    check_samples(samples[:, np.newaxis], "sound", SAMPLE_RATE, first)
     return samples.astype(np.float32, copy=False)
 
 
@@ -93,10 +180,13 @@ class Chunker:
 
     def __init__(self) -> None:
         self._rest: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
+        self._taken = 0
 
     def push(self, samples: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
         """Take sound [n], mono at 24 kHz, and give the chunks that are complete."""
-        samples = np.concatenate([self._rest, to_float(samples)])
+        new = to_float(samples, self._taken)
+        self._taken += len(new)
+        samples = np.concatenate([self._rest, new])
         complete = len(samples) // CHUNK_SAMPLES * CHUNK_SAMPLES
         self._rest = samples[complete:]
         yield from samples[:complete].reshape(-1, CHUNK_SAMPLES)

@@ -23,6 +23,9 @@ WINDOW_SAMPLES = 20 * CHUNK_SAMPLES + 400
 """Samples that the speech encoder sees: the last 20 frames (0.67 s) and the 400 samples of overlap that the first
 analysis step of 600 samples needs to end with its own 200-sample hop."""
 
+PEAK_LIMIT = 4.0
+"""Louder samples than this, 12 dB above full scale, are no float PCM: 16-bit integers sent as floats, most often."""
+
 # --- sizes ------------------------------------------------------------------------------------------------------
 FRAME_SIZE = 512
 """Width and height of the picture, pixels."""

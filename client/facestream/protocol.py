@@ -26,6 +26,7 @@ from facestream.contract import (
     H264_ENSEMBLE,
     PARAMETERS_ENSEMBLE,
     RGB_ENSEMBLE,
+    SAMPLE_RATE,
     SESSION_LOST,
     SESSION_REFUSED,
 )
@@ -40,6 +41,7 @@ from facestream.errors import (
     SessionRefused,
 )
 from facestream.parameters import EMOTIONS, PARAMETERS, check_emotion
+from facestream.sound_survey import check_samples
 
 Output = Literal["rgb", "h264", "parameters"]
 Sound = NDArray[np.float32]
@@ -120,11 +122,10 @@ def emotion_vector(emotion: Mapping[str, float] | None) -> Sound:
 
 
 def check_chunk(chunk: Sound) -> Sound:
-    """Give back `chunk` as contiguous float32 [800]; `BadInput` unless it is that and finite."""
+    """Give back `chunk` as contiguous float32 [800]; `BadInput` unless it is that and float PCM."""
     if chunk.shape != (CHUNK_SAMPLES,) or chunk.dtype != np.float32:
         raise BadInput(f"chunk is {chunk.dtype} {list(chunk.shape)}; expected float32 [{CHUNK_SAMPLES}]")
-    if not np.isfinite(chunk).all():
-        raise BadInput(f"chunk holds {int((~np.isfinite(chunk)).sum())} samples that are NaN or infinite")
+    check_samples(chunk[:, np.newaxis], "chunk", SAMPLE_RATE)
     return np.ascontiguousarray(chunk)
 
 

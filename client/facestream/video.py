@@ -69,7 +69,7 @@ class VideoWriter:
             raise BadInput(f"{path} cannot be written: {error}") from error
         self._video: VideoStream | None = None
         self._encodes = False
-        self._sound = _WholeSound(sound) if isinstance(sound, SoundFile) else sound
+        self._sound = _FileSound(sound) if isinstance(sound, SoundFile) else sound
         self._track: _AacTrack | None = None
         self._next = 0
 
@@ -165,21 +165,23 @@ def _encoder(container: OutputContainer) -> VideoStream:
     return video
 
 
-class _WholeSound:
+class _FileSound:
     """The original of a sound file, or its 24 kHz mono form where AAC does not know the rate or layout."""
 
     def __init__(self, sound: SoundFile) -> None:
-        if sound.original_rate in _AAC_RATES and sound.original.shape[1] <= 2:
-            self._samples, self.rate = sound.original, sound.original_rate
+        if sound.original_rate in _AAC_RATES and sound.channels <= 2:
+            self.rate, self.channels = sound.original_rate, sound.channels
+            self._blocks = sound.original_blocks()
         else:
-            self._samples, self.rate = sound.speech[:, np.newaxis], SAMPLE_RATE
-        self.channels = self._samples.shape[1]
-        self._next = 0
+            self.rate, self.channels = SAMPLE_RATE, 1
+            self._blocks = (block[:, np.newaxis] for block in sound.speech_blocks())
+        self._waiting = np.zeros((0, self.channels), np.float32)  # read from the file, and not from here yet
 
     def read(self, samples: int) -> NDArray[np.float32]:
-        block = self._samples[self._next : self._next + samples]
-        self._next += len(block)
-        return block
+        while len(self._waiting) < samples and (block := next(self._blocks, None)) is not None:
+            self._waiting = np.concatenate([self._waiting, block])
+        taken, self._waiting = self._waiting[:samples], self._waiting[samples:]
+        return taken
 
 
 class _AacTrack:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
+import tracemalloc
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from facestream.audio import Chunker, chunks, pace, read_sound, resample, to_float
+import soxr
+from facestream.audio import Chunker, SoundFile, chunks, pace, read_sound, resample, to_float
 from facestream.contract import CHUNK_SAMPLES, SAMPLE_RATE
 from facestream.errors import BadInput
 
@@ -49,7 +53,13 @@ def test_the_test_speech() -> None:
 
 
 @pytest.mark.parametrize(
-    ("samples", "words"), [(np.zeros(0), "no sound"), (np.array([0.0, np.nan]), "NaN"), (np.array([np.inf]), "NaN")]
+    ("samples", "words"),
+    [
+        (np.zeros(0), "holds no sound: 0 samples"),
+        (np.repeat([0.0, np.nan], [24_000, 3]), r"sample 24000 \(1\.000 s\) is nan, expected finite"),
+        (np.repeat([0.0, -np.inf], [100_000, 1]), r"sample 100000 \(4\.167 s\) is -inf"),
+        (np.full((9, 2), [0.0, 20_000.0]), r"sample 0 \(0\.000 s, channel 2\) is 20000, .*divide .* 32768"),
+    ],
 )
 def test_files_without_usable_sound(tmp_path: Path, samples: np.ndarray, words: str) -> None:
     """Say which file and what about it, before a session is opened."""
@@ -62,10 +72,135 @@ def test_files_without_usable_sound(tmp_path: Path, samples: np.ndarray, words: 
 def test_files_that_are_no_sound(tmp_path: Path) -> None:
     """The name in the error is the user's."""
     (tmp_path / "text.wav").write_text("not a sound")
-    with pytest.raises(BadInput, match=r"text\.wav cannot be read"):
-        read_sound(tmp_path / "text.wav")
-    with pytest.raises(BadInput, match=r"absent\.wav is not a file"):
-        read_sound(tmp_path / "absent.wav")
+    (tmp_path / "empty.mp3").touch()
+    (tmp_path / "noise.ogg").write_bytes(np.random.default_rng(0).bytes(5000))
+    for name in ("text.wav", "empty.mp3", "noise.ogg"):
+        with pytest.raises(BadInput, match=rf"{name} cannot be read as sound"):
+            read_sound(tmp_path / name)
+    (tmp_path / "folder.wav").mkdir()
+    for name in ("absent.wav", "folder.wav"):
+        with pytest.raises(BadInput, match=rf"{name} is not a file"):
+            read_sound(tmp_path / name)
+
+
+def test_a_rate_that_no_recorder_has_is_refused(tmp_path: Path) -> None:
+    """A header with a wrong rate would make an hour of a second, or a film of nothing."""
+    for rate in (50, 2_000_000):
+        soundfile.write(tmp_path / "odd.wav", np.zeros(100), rate)
+        with pytest.raises(BadInput, match=rf"odd\.wav has a sample rate of {rate} Hz; expected 4000 to 384000 Hz"):
+            read_sound(tmp_path / "odd.wav")
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
+def test_a_file_that_breaks_off_gives_what_is_there_or_says_where(tmp_path: Path, suffix: str) -> None:
+    """Half an upload: never a crash, never sound that was not said, never a message without the place."""
+    path = tmp_path / f"half.{suffix}"
+    soundfile.write(path, tone(24_000, 20.0), 24_000)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    try:
+        speech = read_sound(path).speech
+    except BadInput as error:
+        assert re.search(rf"half\.{suffix} is broken after sample \d+ \(\d+\.\d+ s\)", str(error))  # noqa: PT017
+    else:
+        assert 5 * SAMPLE_RATE < len(speech) < 15 * SAMPLE_RATE
+
+
+def test_a_header_that_promises_hours_costs_nothing(tmp_path: Path) -> None:
+    """A file of 1 kB must not take 4 GB of memory."""
+    path = tmp_path / "boast.wav"
+    soundfile.write(path, tone(24_000, 0.02), 24_000)
+    header = bytearray(path.read_bytes())
+    header[4:8] = header[40:44] = (0xFFFFFFF0).to_bytes(4, "little")
+    path.write_bytes(header)
+    assert read_sound(path).samples == 480
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"])
+def test_every_kind_of_sample_is_scaled_alike(tmp_path: Path, subtype: str) -> None:
+    soundfile.write(tmp_path / "tone.wav", tone(24_000, 1.0), 24_000, subtype=subtype)
+    np.testing.assert_allclose(read_sound(tmp_path / "tone.wav").speech, tone(24_000, 1.0), atol=0.02)
+
+
+@pytest.mark.parametrize("rate", [4_000, 8_000, 24_000, 44_100, 192_000, 384_000])
+def test_one_sample_is_one_frame(tmp_path: Path, rate: int) -> None:
+    """A film without a frame is a file that no player opens."""
+    soundfile.write(tmp_path / "click.wav", np.array([0.5]), rate)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the telephone's rates
+        sound = read_sound(tmp_path / "click.wav")
+    assert len(list(chunks(sound.speech))) == sound.frames == 1
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate", "words"),
+    [
+        (np.zeros(24_000), 24_000, r"is silent \(all zeros\): the mouth will rest"),
+        (2e-4 * tone(24_000, 1.0), 24_000, r"is silent \(its loudest sample is at -80 dBFS\)"),
+        (
+            np.tile([1, -1], 12_000) * np.repeat([0.1, 1.5, 0.1], 8000),
+            24_000,
+            r"is clipped: 33\.3% of it is at full scale, from 0\.33 s on",
+        ),
+        (0.3 + 0.5 * tone(24_000, 1.0), 24_000, r"has an offset of \+0\.30 of full scale"),
+        (tone(8_000, 1.0), 8_000, "holds nothing above 4000 Hz, as on a telephone"),
+        (np.outer(tone(24_000, 1.0), [1.0, 0.5]), 24_000, "has 2 channels: the mouth follows the mean of them"),
+        (
+            np.outer(tone(24_000, 1.0), [0.5, -0.6]),
+            24_000,
+            "channels that cancel each other out: channel 2",
+        ),
+    ],
+)
+def test_what_spoils_the_mouth_is_told(tmp_path: Path, samples: np.ndarray, rate: int, words: str) -> None:
+    """The user should know why the mouth is worse than it could be, and of which file."""
+    soundfile.write(tmp_path / "poor.wav", samples, rate, subtype="FLOAT")
+    (remark,) = SoundFile(tmp_path / "poor.wav").remarks
+    assert re.search(r"poor\.wav .*" + words, remark)
+
+
+def test_16_bit_clipping_is_seen_on_both_sides(tmp_path: Path) -> None:
+    """The highest number of 16 bits is a little below 1."""
+    soundfile.write(tmp_path / "loud.wav", np.clip(4 * np.abs(tone(24_000, 1.0)), -1, 1), 24_000, subtype="PCM_16")
+    assert "is clipped" in " ".join(SoundFile(tmp_path / "loud.wav").remarks)
+
+
+def test_good_sound_is_not_remarked_on(tmp_path: Path) -> None:
+    """Who is warned of everything reads nothing. Two equal channels are one."""
+    assert SoundFile(SPEECH).remarks == ()
+    soundfile.write(tmp_path / "both.wav", np.outer(tone(48_000, 1.0), [1.0, 1.0]), 48_000)
+    assert SoundFile(tmp_path / "both.wav").remarks == ()
+
+
+def test_channels_that_cancel_out_still_speak(tmp_path: Path) -> None:
+    """A microphone wired the wrong way round: the mean of the channels is silence, and the mouth would rest."""
+    soundfile.write(tmp_path / "wired.wav", np.outer(tone(24_000, 1.0), [1.0, -1.0]), 24_000, subtype="FLOAT")
+    with pytest.warns(UserWarning, match="cancel"):
+        speech = read_sound(tmp_path / "wired.wav").speech
+    np.testing.assert_array_equal(np.abs(speech), np.abs(tone(24_000, 1.0)))
+
+
+def test_a_long_file_takes_no_more_memory_than_a_short_one(tmp_path: Path) -> None:
+    """An hour of stereo would be 1.4 GB as an array. Here 3 minutes, 69 MB: the reader holds a few blocks."""
+    path = tmp_path / "long.wav"
+    with soundfile.SoundFile(path, "w", 48_000, 2, "PCM_16") as file:
+        for _ in range(180):
+            file.write(np.outer(tone(48_000, 1.0), [1.0, 0.5]))
+    tracemalloc.start()
+    try:
+        sound = SoundFile(path)
+        count = sum(1 for _ in chunks(sound.speech_blocks()))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert count == sound.frames == 180 * 30
+    assert peak < 8e6
+
+
+def test_blocks_change_no_sample(tmp_path: Path) -> None:
+    """A seam between two blocks would be a click, and the mouth of a long file another than that of its parts."""
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 300_000).astype(np.float32)
+    soundfile.write(tmp_path / "noise.wav", noise, 44_100, subtype="FLOAT")
+    np.testing.assert_array_equal(read_sound(tmp_path / "noise.wav").speech, soxr.resample(noise, 44_100, SAMPLE_RATE))
 
 
 def test_clipped_sound_is_told(tmp_path: Path) -> None:
@@ -87,6 +222,13 @@ def test_chunks_hold_every_sample_once(lengths: list[int]) -> None:
     assert not joint[len(sound) :].any()
 
 
+def test_broken_sound_in_a_stream_is_told_with_its_place() -> None:
+    """Counted from the stream's beginning: the block that a sound came in is nothing that a user knows."""
+    blocks = [np.zeros(24_000), np.zeros(12_000), np.array([0.0, np.nan])]
+    with pytest.raises(BadInput, match=r"sample 36001 \(1\.500 s\) is nan"):
+        list(chunks(iter(blocks)))
+
+
 def test_nothing_left_no_chunk_more() -> None:
     """A frame of silence too many at each utterance adds up to a drift."""
     chunker = Chunker()
@@ -105,7 +247,7 @@ def test_integers_are_scaled() -> None:
     [
         (np.zeros((2, 800), dtype=np.float32), r"\[2, 800\]; expected \[n\]"),
         (np.zeros(800, dtype=np.uint8), "uint8; expected float32"),
-        (np.array([np.nan]), "NaN"),
+        (np.array([0.0, np.nan]), r"sample 1 \(0\.000 s\) is nan"),
     ],
 )
 def test_arrays_that_are_no_sound(sound: np.ndarray, words: str) -> None:

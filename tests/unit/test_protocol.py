@@ -90,7 +90,8 @@ def test_emotions_that_do_not_exist(emotion: dict[str, float], words: str) -> No
     [
         (SILENCE[:-1], r"\[799\]; expected float32 \[800\]"),
         (SILENCE.astype(np.float64), "float64"),
-        (SILENCE + np.inf, "800 samples"),
+        (SILENCE + np.inf, r"sample 0 \(0\.000 s\) is inf"),
+        (SILENCE + 9000, "sample 0 .* is 9000, expected .*divide 16-bit integers by 32768"),
     ],
 )
 def test_chunks_that_are_none(chunk: Any, words: str) -> None:

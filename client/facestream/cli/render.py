@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import math
+import sys
 from pathlib import Path
 
 from tqdm import tqdm
 
-from facestream.audio import SoundFile, read_sound
+from facestream.audio import SoundFile
 from facestream.cli.film import add_film_options, emotion_of, filming, output_of
-from facestream.contract import CHUNK_SAMPLES
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -29,11 +28,14 @@ def run(options: argparse.Namespace) -> int:
     """Render; returns 0. What goes wrong is a `FacestreamError`."""
     emotion = emotion_of(options)
     output = output_of(options)
-    sound = read_sound(options.sound)
+    sound = SoundFile(options.sound)
+    if not options.quiet:
+        for remark in sound.remarks:
+            print(remark, file=sys.stderr)
     with filming(options, output, emotion, sound) as film:
         # None: a bar on a terminal only.
-        bar = tqdm(total=_frames(sound), unit="frame", disable=True if options.quiet else None)
-        for frame in film.session.stream(sound.speech, realtime=options.realtime):
+        bar = tqdm(total=sound.frames, unit="frame", disable=True if options.quiet else None)
+        for frame in film.session.stream(sound.speech_blocks(), realtime=options.realtime):
             film.write(frame)
             bar.update()
         bar.close()
@@ -42,7 +44,3 @@ def run(options: argparse.Namespace) -> int:
         print(report)
         print(f"\nwrote {options.output}")
     return 0
-
-
-def _frames(sound: SoundFile) -> int:
-    return math.ceil(len(sound.speech) / CHUNK_SAMPLES)
