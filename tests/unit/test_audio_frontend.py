@@ -65,3 +65,14 @@ def test_broken_sound_is_refused_and_changes_nothing(value: float, message: str)
         window.push(broken)
     for got, expected in zip(window.push(tone(3, 0.3)), undisturbed.push(tone(3, 0.3)), strict=True):
         assert np.array_equal(got, expected)
+
+
+@pytest.mark.parametrize("offset", [0.01, 0.3, -0.9])
+def test_an_offset_is_no_voice(offset: float) -> None:
+    """A bad sound card's constant would keep the face awake, brows and head in speech, for a whole session."""
+    window = AnalysisWindow()
+    heard = [window.push(np.full(CHUNK_SAMPLES, offset, np.float32))[1] for _ in range(60)]
+    assert all(prosody.loudness_dbfs == SILENCE_DBFS and prosody.voice < 0.01 for prosody in heard)
+    spoken = [window.push(tone(frame, 0.05) + np.float32(offset))[1] for frame in range(5)]
+    assert spoken[-1].voice > 0.9
+    assert spoken[-1].loudness_dbfs == pytest.approx(-29.0, abs=0.2)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pitch
-from facestream.contract import CHUNK_SAMPLES, FRAME_RATE, LOOKAHEAD_FRAMES, WINDOW_SAMPLES
+from facestream.contract import CHUNK_SAMPLES, FRAME_RATE, LOOKAHEAD_FRAMES, PEAK_LIMIT, WINDOW_SAMPLES
 from facestream.prosody import Prosody
 from facestream.sequence import BadInput
 from numpy.typing import NDArray
-
-PEAK_LIMIT = 4.0
-"""Louder samples than this are no float PCM: 16-bit integers sent as floats, most often."""
 
 SILENCE_DBFS = -90.0
 """Level given to digital silence, and the lowest that is ever told."""
@@ -23,8 +20,8 @@ _HOLD_FRAMES = 7  # a quarter of a second: stops and short pauses between words 
 
 
 def level_dbfs(samples: NDArray[np.float32]) -> float:
-    """Root mean square level, dBFS, of samples (n,), not below SILENCE_DBFS."""
-    power = float(np.mean(np.square(samples, dtype=np.float64)))
+    """Root mean square level about the mean, dBFS, of samples (n,), not below SILENCE_DBFS: an offset is no sound."""
+    power = float(np.var(samples, dtype=np.float64))
     return max(10.0 * np.log10(power), SILENCE_DBFS) if power > 0.0 else SILENCE_DBFS
 
 
