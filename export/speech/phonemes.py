@@ -1,9 +1,10 @@
-"""What each phoneme asks of the lips, for the three phoneme alphabets that the synthesisers report.
+"""What each phoneme asks of the lips, for the four phoneme alphabets that the synthesisers report.
 
 flite and festival's English voices report ARPAbet, espeak-ng reports IPA, festival's Italian, Czech, Finnish and
-Catalan voices report one letter or two for each sound. All of them become one of the ARTICULATIONS: a lip gap and a lip
-width, each with a dominance (Cohen & Massaro 1993: how hard the sound insists on its shape against its neighbours), and
-one of the 15 visemes of the Oculus LipSync set that avatars and game engines take.
+Catalan voices report one letter or two for each sound, its Russian voice names of its own. All of them become one of
+the ARTICULATIONS: a lip gap and a lip width, each with a dominance (Cohen & Massaro 1993: how hard the sound insists on
+its shape against its neighbours), and one of the 15 visemes of the Oculus LipSync set that avatars and game engines
+take.
 """
 
 from __future__ import annotations
@@ -150,9 +151,41 @@ _LETTERS: Final = {
     "B": ("bilabial",),
     "G": ("velar",),
     "h": ("glottal",),
+    "c~": ("postalveolar",),
+    "s~": ("postalveolar",),
+    "z~": ("postalveolar",),
+    "{": ("AE",),
+    "7": ("OW",),
 }
 
-ALPHABETS: Final = ("arpabet", "ipa", "letters")
+_RUSSIAN: Final = {
+    name: articulation
+    for articulation, names in {
+        "silence": "pau",
+        "bilabial": "p pp b bb m mm",
+        "labiodental": "f ff v vv",
+        "alveolar": "t tt d dd r rr",
+        "nasal": "n nn",
+        "lateral": "l ll",
+        "velar": "k kk g gg h hh",
+        "sibilant": "s ss z zz c",
+        "postalveolar": "sh zh ch sch",
+        "j": "j",
+        "AA": "aa",
+        "AH": "a",
+        "AX": "ae ay",
+        "AO": "oo",
+        "EH": "ee e",
+        "IY": "ii",
+        "IH": "i yy y",
+        "UW": "uu",
+        "UH": "u ur",
+    }.items()
+    for name in names.split()
+}
+"""Phonemes of festival's Russian voice: doubled vowels are stressed, doubled consonants soft."""
+
+ALPHABETS: Final = ("arpabet", "ipa", "letters", "russian")
 
 
 def classes_of(phoneme: str, alphabet: str) -> tuple[str, ...]:
@@ -166,8 +199,12 @@ def classes_of(phoneme: str, alphabet: str) -> tuple[str, ...]:
     """
     if alphabet == "arpabet":
         return _ARPABET.get(phoneme.lower(), ("glottal",))
+    if alphabet == "russian":
+        return (_RUSSIAN.get(phoneme, "glottal"),)
     if alphabet == "letters":
         bare = phoneme.rstrip("0123456789:")
+        if phoneme in _LETTERS:
+            return _LETTERS[phoneme]
         return _LETTERS.get(bare, _LETTERS.get(bare[:1], ("glottal",)))
     if alphabet == "ipa":
         if not phoneme or phoneme[0] in "_| ":

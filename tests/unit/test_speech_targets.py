@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from export.speech.corpus import read_shard, shards, write_shard
+from export.speech.corpus import read_shard, write_shard
+from export.speech.corpus.voices import shards
 from export.speech.phonemes import ARTICULATIONS, VISEMES, classes_of
 from export.speech.sentences import sentences
 from export.speech.targets import CURVES, TARGET_RATE, curves, segments

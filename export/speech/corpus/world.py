@@ -1,0 +1,191 @@
+"""New speakers from old ones: speech taken apart and put together again by the WORLD vocoder, times kept exactly.
+
+A dozen voices are few. WORLD (Morise, Yokomori & Ozawa 2016, "WORLD: a vocoder-based high-quality speech synthesis
+system for real-time applications") splits speech into pitch, spectral envelope and aperiodicity, 200 times a second.
+Here each of the three is changed as people differ: length and shape of the vocal tract, pitch and liveliness, breath,
+creak and whisper, tilt of the voice, and the time each sound takes, which no longer follows the synthesiser's rules.
+The phonemes' times go through the same map as the sound.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+from facestream.contract import SAMPLE_RATE
+
+from export.speech.corpus.shard import Phonemes, Speak, Utterance, VoiceMissing
+from export.speech.phonemes import classes_of
+
+Floats = npt.NDArray[np.float64]
+
+RATE: Final = 16000  # the synthesisers' own, and more than the networks hear
+FRAME_SECONDS: Final = 0.005
+LOWEST_PITCH, HIGHEST_PITCH = 60.0, 420.0
+
+VOWELS: Final = frozenset(["AA", "AE", "AH", "AX", "AO", "OW", "UH", "UW", "ER", "EH", "EY", "IH", "IY"])
+SHORTEST: Final = {"bilabial": 0.045, "labiodental": 0.05, "sibilant": 0.05, "postalveolar": 0.05}
+"""No sound is made shorter than this, seconds (nor than OTHERS_SHORTEST); one that was shorter stays as it was."""
+OTHERS_SHORTEST: Final = 0.03
+
+
+class Speaker(NamedTuple):
+    """How one made-up person differs from the synthesiser's voice."""
+
+    tract: tuple[float, float, float]
+    """Factors of the formants about 500, 1,800 and 4,000 Hz."""
+    pitch: float
+    """Factor of the mean pitch."""
+    liveliness: float
+    """Factor of the pitch's range."""
+    breath: float
+    """0 as it was .. 1 all breath above 2 kHz."""
+    tilt: float
+    """Decibels per octave from 500 Hz on; a soft voice has less than 0."""
+    pace: float
+    """Factor of all durations."""
+    rhythm: float
+    """Spread of the single sounds' durations, standard deviation of the logarithm."""
+    creaks: float
+    """Share of utterances that end in creak."""
+    whispers: float
+    """Share of utterances that are whispered."""
+
+
+def invent(rng: random.Random) -> Speaker:
+    """Make up a speaker; the pitch follows the length of the vocal tract as it does in people."""
+    size = min(1.26, max(0.84, rng.lognormvariate(0, 0.10)))
+    return Speaker(
+        tract=(
+            size * rng.lognormvariate(0, 0.05),
+            size * rng.lognormvariate(0, 0.05),
+            size * rng.lognormvariate(0, 0.04),
+        ),
+        pitch=size ** rng.uniform(2.0, 3.5) * rng.lognormvariate(0, 0.12),
+        liveliness=rng.uniform(0.6, 1.9),
+        breath=rng.choice((0.0, rng.uniform(0.05, 0.5), rng.uniform(0.3, 0.8))),
+        tilt=rng.uniform(-4.0, 2.5),
+        pace=rng.lognormvariate(-0.05, 0.14),
+        rhythm=rng.uniform(0.12, 0.32),
+        creaks=rng.choice((0.05, 0.3, 0.6)),
+        whispers=rng.choice((0.0, 0.0, 0.03, 0.12)),
+    )
+
+
+def _drift(rng: np.random.Generator, count: int, every: float, spread: float) -> Floats:
+    """Smooth random curve of `count` frames around 0, with a new value about `every` seconds."""
+    knots = max(2, int(count * FRAME_SECONDS / every) + 2)
+    return np.interp(np.linspace(0, knots - 1, count), np.arange(knots), rng.normal(0, spread, knots))
+
+
+def _durations(phonemes: Phonemes, alphabet: str, speaker: Speaker, rng: np.random.Generator) -> Floats:
+    """New durations, seconds, of the phonemes."""
+    pace = speaker.pace * np.exp(rng.normal(0, 0.08))
+    last = phonemes[-1][2]
+    flow = _drift(rng, int(last / FRAME_SECONDS) + 2, 0.6, 0.16)  # phrases hurry and dwell as a whole
+    made = []
+    for name, start, end in phonemes:
+        classes = classes_of(name, alphabet)
+        old = end - start
+        factor = pace * np.exp(flow[int((start + end) / 2 / FRAME_SECONDS)] + rng.normal(0, speaker.rhythm))
+        if classes == ("silence",):
+            made.append(old * float(rng.uniform(0.5, 1.6)))
+            continue
+        if set(classes) <= VOWELS and rng.random() < 0.12:
+            factor *= 0.6  # reduced, as people do with words that matter little
+        least = max(SHORTEST.get(name, OTHERS_SHORTEST) for name in classes)
+        made.append(max(old * min(2.0, max(0.45, float(factor))), min(old, least)))
+    return np.asarray(made)
+
+
+def _warp(envelope: Floats, tract: tuple[float, float, float]) -> Floats:
+    """Move the formants of log `envelope` [frames, bins] by the three factors, smooth in between."""
+    bins = envelope.shape[1]
+    hertz = np.linspace(0, RATE / 2, bins)
+    factor = np.interp(hertz, (500.0, 1800.0, 4000.0), tract)
+    place = np.clip(hertz / factor / (RATE / 2) * (bins - 1), 0, bins - 1.001)
+    lower = place.astype(int)
+    part = place - lower
+    return np.asarray(envelope[:, lower] * (1 - part) + envelope[:, lower + 1] * part)
+
+
+def revoice(utterance: Utterance, alphabet: str, speaker: Speaker, seed: int) -> Utterance:
+    """Return `utterance` as `speaker` would say it; a seed fixes what is random.
+
+    The phonemes must follow each other without gaps, as all synthesisers of this corpus report them.
+    """
+    import pyworld
+
+    rng = np.random.default_rng(seed)
+    heard = np.asarray(soxr.resample(utterance.audio.astype(np.float64), SAMPLE_RATE, RATE))
+    pitch, times = pyworld.dio(heard, RATE, LOWEST_PITCH, HIGHEST_PITCH, frame_period=1000 * FRAME_SECONDS)
+    pitch = pyworld.stonemask(heard, pitch, times, RATE)
+    envelope = np.log(pyworld.cheaptrick(heard, pitch, times, RATE) + 1e-16)
+    noise = pyworld.d4c(heard, pitch, times, RATE)
+    if not (pitch > 0).any():
+        return Utterance(np.zeros(0, np.float32), [])
+
+    # The map of times: exact at every phoneme's border, straight in between.
+    phonemes = utterance.phonemes
+    borders = np.asarray([phonemes[0][1], *(end for _, _, end in phonemes)])
+    made = np.concatenate([[0.0], np.cumsum(_durations(phonemes, alphabet, speaker, rng))])
+    count = int(made[-1] / FRAME_SECONDS)
+    source = np.interp((np.arange(count) + 0.5) * FRAME_SECONDS, made, borders) / FRAME_SECONDS
+    source = np.clip(source, 0, len(times) - 1.001)
+    lower, nearest = source.astype(int), np.rint(source).astype(int)
+    part = (source - lower)[:, None]
+    envelope = envelope[lower] * (1 - part) + envelope[lower + 1] * part
+    noise = noise[nearest]
+    pitch = pitch[nearest]
+
+    voiced = pitch > 0
+    middle = float(np.median(np.log(pitch[voiced])))
+    tone = middle + np.log(speaker.pitch) + speaker.liveliness * (np.log(np.where(voiced, pitch, 1.0)) - middle)
+    tone += _drift(rng, count, 0.35, 0.05) + rng.normal(0, 0.008, count)
+    if rng.random() < speaker.creaks:
+        tone[-int(rng.uniform(0.15, 0.5) / FRAME_SECONDS) :] += np.log(rng.uniform(0.45, 0.7))
+    pitch = np.where(voiced, np.clip(np.exp(tone), 50.0, 480.0), 0.0)
+
+    tract, tilt = speaker.tract, speaker.tilt + rng.normal(0, 0.7)
+    hertz = np.linspace(0, RATE / 2, envelope.shape[1])
+    breath = speaker.breath * np.clip((hertz - 700) / 2500, 0, 1)
+    noise = noise + (1 - noise) * breath
+    if rng.random() < speaker.whispers:
+        pitch = np.zeros(count)
+        tract = (tract[0] * 1.15, tract[1] * 1.03, tract[2])  # a whisper's first formant is higher
+        tilt += 4.0
+        noise = np.ones_like(noise)
+    envelope = _warp(envelope, tract)
+    octaves = np.log2(np.maximum(hertz, 300.0) / 500.0)
+    envelope += tilt * octaves * (np.log(10) / 10) + _drift(rng, count, 0.4, 0.35)[:, None]
+    audio = pyworld.synthesize(
+        pitch,
+        np.ascontiguousarray(np.exp(envelope)),
+        np.ascontiguousarray(np.clip(noise, 0.001, 1.0)),
+        RATE,
+        1000 * FRAME_SECONDS,
+    )
+    audio = soxr.resample(audio, RATE, SAMPLE_RATE)
+    audio = audio * (0.6 / max(float(np.abs(audio).max()), 1e-6))
+    moved = [(name, float(a), float(b)) for (name, _, _), a, b in zip(phonemes, made[:-1], made[1:], strict=True)]
+    return Utterance(np.asarray(audio, np.float32), moved)
+
+
+def revoiced(speak: Speak, alphabet: str) -> Speak:
+    """Return what speaks like `speak`, all of it as one made-up speaker."""
+
+    def again(texts: Iterator[str], rng: random.Random) -> Iterator[Utterance]:
+        try:
+            import pyworld  # noqa: F401
+        except ImportError as error:
+            raise VoiceMissing(f"pyworld does not load: {error}") from error
+        speaker = invent(rng)
+        for utterance in speak(texts, rng):
+            if utterance.phonemes:
+                yield revoice(utterance, alphabet, speaker, rng.randrange(2**31))
+
+    return again
