@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import socket
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +21,8 @@ from facestream.server import TritonServer
 from facestream.session import Client
 from facestream.video import VideoWriter, decode
 from numpy.typing import NDArray
+
+from tests.integration.breakable import breakable, cut
 
 ROOT = Path(__file__).parents[2]
 SPEECH = next((ROOT / "tests" / "data").glob("speech.*[vc]"))
@@ -44,48 +42,6 @@ def stream(url: str, output: Output, speech: NDArray[np.float32], correlation_id
 def parameters(frames: list[Frame]) -> NDArray[np.float32]:
     """[frames, 73]."""
     return np.stack([frame.parameters for frame in frames if frame.parameters is not None])
-
-
-@contextmanager
-def breakable(url: str) -> Iterator[tuple[str, list[socket.socket]]]:
-    """A TCP proxy in front of the server: its address, and the connections that a test may cut."""
-    host, port = url.split(":")
-    listener = socket.create_server(("127.0.0.1", 0))
-    connections: list[socket.socket] = []
-
-    def copy(source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while data := source.recv(1 << 16):
-                sink.sendall(data)
-        except OSError:
-            pass
-        sink.close()
-
-    def accept() -> None:
-        try:
-            while True:
-                client, _ = listener.accept()
-                server = socket.create_connection((host, int(port)))
-                connections.extend([client, server])
-                for ends in ((client, server), (server, client)):
-                    threading.Thread(target=copy, args=ends, daemon=True).start()
-        except OSError:
-            pass
-
-    threading.Thread(target=accept, daemon=True).start()
-    try:
-        yield f"127.0.0.1:{listener.getsockname()[1]}", connections
-    finally:
-        listener.close()
-        for connection in connections:
-            connection.close()
-
-
-def cut(connections: list[socket.socket]) -> None:
-    for connection in connections:
-        with suppress(OSError):  # closed as its other end was cut
-            connection.shutdown(socket.SHUT_RDWR)
-    connections.clear()
 
 
 @pytest.mark.parametrize("output", ["rgb", "h264", "parameters"])
