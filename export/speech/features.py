@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ import torch
 from facestream.contract import SAMPLE_RATE
 from torch import Tensor
 
-from export.speech.corpus import read_shard
+from export.speech.corpus.shard import read_shard
 from export.speech.encoder import HOP, SPAN, LogMel
 from export.speech.targets import curves, segments
 
@@ -31,6 +32,19 @@ class Voice:
     """The curves of targets.CURVES, float16[4, n]."""
     visemes: Tensor
     """Index of VISEMES, int64[n]."""
+    teacher: Tensor | None = None
+    """Features of a teacher, float16[n, size], where one is distilled (distil.py)."""
+
+
+class Stretch(NamedTuple):
+    """One utterance with a pause before and behind it, n steps at 60 Hz long."""
+
+    audio: npt.NDArray[np.float32]
+    """float32[400 * (n + 1)] at SAMPLE_RATE: step j ends with sample 400 * (j + 2), for 400 zeros come first."""
+    lips: npt.NDArray[np.float32]
+    """The curves of targets.CURVES at the end of each step, float32[4, n]."""
+    visemes: npt.NDArray[np.int64]
+    """Index of VISEMES, int64[n]."""
 
 
 def levelled(audio: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
@@ -40,10 +54,9 @@ def levelled(audio: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     return audio.astype(np.float64) * (10 ** (NOMINAL_DBFS / 20) / max(level, 1e-5))
 
 
-def load_voice(path: Path, log_mel: LogMel) -> Voice:
-    """Read one shard, level its utterances, put pauses between them and compute features and targets."""
+def stretches(path: Path) -> Iterator[Stretch]:
+    """Read one shard: level its utterances, put pauses between them and say what the lips do."""
     rng = np.random.default_rng(0)
-    powers, lips, visemes = [], [], []
     for utterance, alphabet in read_shard(path):
         audio: npt.NDArray[np.floating[Any]] = levelled(utterance.audio)
         before, after = rng.uniform(0.1, 0.7), rng.uniform(0.2, 0.8)
@@ -52,15 +65,21 @@ def load_voice(path: Path, log_mel: LogMel) -> Voice:
         audio = audio[: steps * 2 * HOP] + rng.normal(0, 1e-5, steps * 2 * HOP)
         # Step k ends with hop k, so a whole span less one hop comes before the first.
         audio = np.concatenate([np.zeros(SPAN - HOP), audio]).astype(np.float32)
-        with torch.inference_mode():
-            power = log_mel.power(torch.from_numpy(audio)[None])[0]
         times = (np.arange(steps) + 1.0) * 2 * HOP / SAMPLE_RATE
         timed = [(name, start + before, end + before) for name, start, end in segments(utterance.phonemes, alphabet)]
         timed = [("silence", 0.0, before), *timed, ("silence", timed[-1][2], times[-1] + 1.0)]
-        shapes, classes = curves(timed, times)
+        yield Stretch(audio, *curves(timed, times))
+
+
+def load_voice(path: Path, log_mel: LogMel) -> Voice:
+    """Read one shard and compute features and targets."""
+    powers, lips, visemes = [], [], []
+    for stretch in stretches(path):
+        with torch.inference_mode():
+            power = log_mel.power(torch.from_numpy(stretch.audio)[None])[0]
         powers.append(torch.log(power + 1e-10).half())
-        lips.append(torch.from_numpy(shapes).half())
-        visemes.append(torch.from_numpy(classes))
+        lips.append(torch.from_numpy(stretch.lips).half())
+        visemes.append(torch.from_numpy(stretch.visemes))
     return Voice(path.stem, torch.cat(powers, 1), torch.cat(lips, 1), torch.cat(visemes))
 
 

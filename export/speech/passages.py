@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from export.speech.augment import Augmenter
 from export.speech.encoder import LogMel
 from export.speech.features import Voice
 from export.speech.phonemes import VISEMES
+from export.speech.sounds import Sound
 
 BATCH: Final = 32
 PASSAGE: Final = 384
@@ -38,6 +40,24 @@ class Batch(NamedTuple):
     """Curves [batch, 4, n]: what the lips do at the end of each step."""
     visemes: Tensor
     """Indices of VISEMES [batch, n]."""
+    teacher: Tensor | None = None
+    """Features of a teacher [batch, n, size], where one is distilled (distil.py)."""
+    taught: Tensor | None = None
+    """1 where the teacher heard the sound that is in `mel`, 0 where it was replaced, [batch, n]."""
+
+
+def voice_weights(voices: Sequence[Voice | Sound]) -> Tensor:
+    """How often each voice is drawn, by VOICE_GROUPS; within a group by the square root of the length.
+
+    So no voice drowns the others.
+    """
+    weights = torch.zeros(len(voices))
+    for group, share in VOICE_GROUPS.items():
+        members = [i for i, voice in enumerate(voices) if voice.name.startswith(group)]
+        sizes = torch.tensor([math.sqrt(len(voices[i].visemes)) for i in members])
+        if len(members):
+            weights[members] = share * sizes / sizes.sum()
+    return weights
 
 
 class Passages:
@@ -52,14 +72,7 @@ class Passages:
         self.voices = [voice for voice in voices if not voice.name.startswith(NEGATIVES)]
         self.generator = generator
         self.augment = Augmenter(generator)
-        weights = torch.zeros(len(self.voices))
-        for group, share in VOICE_GROUPS.items():
-            members = [i for i, voice in enumerate(self.voices) if voice.name.startswith(group)]
-            # Within a group by the square root of the length: no voice drowns the others.
-            sizes = torch.tensor([math.sqrt(len(self.voices[i].visemes)) for i in members])
-            if len(members):
-                weights[members] = share * sizes / sizes.sum()
-        self.weights = weights
+        self.weights = voice_weights(self.voices)
 
     def _draw(self, voice: Voice) -> Batch:
         """Return one passage of `voice`, without the batch dimension, `mel` as the logarithm of mel power."""
@@ -79,7 +92,11 @@ class Passages:
         shapes = voice.lips[:, start : start + needed].float()
         lips = shapes[:, lower] * (1 - part) + shapes[:, lower + 1] * part
         visemes = voice.visemes[start : start + needed][(place + 0.5).long()]
-        return Batch(log_power, lips, visemes)
+        teacher = None
+        if voice.teacher is not None:
+            features = voice.teacher[start : start + needed].float()
+            teacher = features[lower] * (1 - part.T) + features[lower + 1] * part.T
+        return Batch(log_power, lips, visemes, teacher)
 
     def _speech(self) -> Batch:
         return self._draw(self.voices[int(torch.multinomial(self.weights, 1, generator=self.generator))])
@@ -98,20 +115,26 @@ class Passages:
         power = torch.exp(torch.stack([piece.mel for piece in drawn]))
         lips = torch.stack([piece.lips for piece in drawn])
         visemes = torch.stack([piece.visemes for piece in drawn])
+        taught = torch.ones(visemes.shape)
         still = BATCH // 16
         background = None
         if self.negatives:
             power[still : 2 * still] = self._noises(still)
             lips[still : 2 * still] = 0
             visemes[still : 2 * still] = SILENCE
+            taught[still : 2 * still] = 0
             background = self._noises(BATCH // 5)
         power = self.augment(power, background)
         power[:still] = self.augment.room(still, power.shape[1], PASSAGE)
         lips[:still] = 0
         visemes[:still] = SILENCE
+        taught[:still] = 0
         for i in range(2 * still, 2 * still + BATCH // 8):
             begin = 2 * int(torch.randint(0, PASSAGE // 4, (1,), generator=self.generator))
             power[i, :, :begin] = 0
             lips[i, :, : begin // 2] = 0
             visemes[i, : begin // 2] = SILENCE
-        return Batch(LogMel.compress(power), lips, visemes)
+            taught[i, : begin // 2] = 0
+        features = [piece.teacher for piece in drawn if piece.teacher is not None]
+        teacher = torch.stack(features) if features else None
+        return Batch(LogMel.compress(power), lips, visemes, teacher, taught)

@@ -96,7 +96,7 @@ def fit(
 ) -> nn.Module:
     """Bring `networks` down a loss by AdamW, a cosine rate and averaged weights; return the averaged networks.
 
-    `loss` draws a batch (with `generator`, whose state is saved) and returns its loss; `score` judges the averaged
+    `loss` draws a batch (with `generator`, whose state is saved beside torch's own) and returns its loss; `score` judges the averaged
     networks at each checkpoint. Where `checkpoint` exists the course goes on from there. `about` is kept in it.
 
     Raises:
@@ -116,6 +116,7 @@ def fit(
         averaged.load_state_dict(saved["averaged"])
         optimiser.load_state_dict(saved["optimiser"])
         generator.set_state(saved["generator"])
+        torch.set_rng_state(saved["dropout"])
         first = saved["step"]
         print(f"goes on at step {first}", flush=True)
     losses: list[float] = []
@@ -147,6 +148,7 @@ def fit(
                     "averaged": averaged.state_dict(),
                     "optimiser": optimiser.state_dict(),
                     "generator": generator.get_state(),
+                    "dropout": torch.get_rng_state(),
                     "step": done,
                 },
                 unfinished,
@@ -157,36 +159,62 @@ def fit(
     return module
 
 
+def averaged_weights(saved: dict[str, Any]) -> dict[str, Tensor]:
+    """Return the averaged weights of a loaded checkpoint under the names that the networks give them."""
+    prefix = "module."
+    return {name.removeprefix(prefix): value for name, value in saved["averaged"].items() if name.startswith(prefix)}
+
+
 def trained(checkpoint: Path) -> Networks:
     """Return the networks with the averaged weights of `checkpoint`, ready to run.
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
+        ValueError: it is of an expression stage for another encoder.
     """
     if not checkpoint.exists():
         raise FileNotFoundError(
             f"checkpoint is {checkpoint}, expected the file that python -m export.speech.train writes"
         )
     saved = torch.load(checkpoint)
+    if "encoder" in saved["about"]:
+        raise ValueError(f"{checkpoint} was trained on a checkpoint folder: name it with --encoder and --layer")
     networks = Networks(saved["about"]["temporal"])
-    prefix = "module."
-    averaged = {
-        name.removeprefix(prefix): value for name, value in saved["averaged"].items() if name.startswith(prefix)
-    }
-    networks.load_state_dict(averaged)
+    own = networks.state_dict().keys()
+    # The head that learnt from a teacher has done its work.
+    networks.load_state_dict({name: value for name, value in averaged_weights(saved).items() if name in own})
     networks.eval()
     return networks
 
 
 def train(
-    corpus: Path, checkpoint: Path, *, temporal: str, steps: int, rate: float, seed: int, save_every: int = 200
+    corpus: Path,
+    checkpoint: Path,
+    *,
+    temporal: str,
+    steps: int,
+    rate: float,
+    seed: int,
+    save_every: int = 200,
+    teacher: tuple[Path, int] | None = None,
 ) -> nn.Module:
-    """Train a `temporal` model and its encoder on `corpus`, or go on from `checkpoint`; return the average."""
+    """Train a `temporal` model and its encoder on `corpus`, or go on from `checkpoint`; return the average.
+
+    `teacher` is the folder of a wav2vec 2.0 or HuBERT checkpoint and a layer, to distil into the encoder (distil.py).
+    """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     voices = load_corpus(corpus)
+    about: dict[str, Any] = {"temporal": temporal, "steps": steps, "seed": seed}
+    if teacher is None:
+        networks = Networks(temporal)
+    else:
+        from export.speech.distil import Distilled, teach
+
+        source = teach(voices, corpus, *teacher)
+        networks = Distilled(temporal, source.size)
+        about["teacher"] = source.identity(teacher[1])
     minutes = sum(len(voice.visemes) for voice in voices) / TARGET_RATE / 60
-    networks = Networks(temporal)
     count = sum(parameter.numel() for parameter in networks.parameters())
     print(f"{len(voices)} voices, {minutes:.0f} minutes; {temporal}, {count / 1e6:.2f} M parameters", flush=True)
     passages = Passages(voices, generator)
@@ -199,7 +227,7 @@ def train(
         steps=steps,
         rate=rate,
         save_every=save_every,
-        about={"temporal": temporal, "steps": steps, "seed": seed},
+        about=about,
     )
 
 
@@ -207,7 +235,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Train to the end of `--steps`, or go on from the checkpoint; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, default=Path("build/speech/corpus"))
-    parser.add_argument("--checkpoint", type=Path, help="default: build/speech/TEMPORAL.pt")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        help="default: build/speech/TEMPORAL.pt; NAME-layerN.pt with --encoder; TEMPORAL-of-NAME-layerN.pt if taught",
+    )
+    parser.add_argument("--encoder", type=Path, metavar="FOLDER", help="train the expression stage on this checkpoint")
+    parser.add_argument("--teacher", type=Path, metavar="FOLDER", help="distil this checkpoint into our encoder")
+    parser.add_argument("--layer", type=int, metavar="N", help="transformer layer at which that checkpoint is cut")
     parser.add_argument("--temporal", choices=tuple(TEMPORAL), default="tcn")
     parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
@@ -215,16 +250,32 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--save-every", type=int, default=200, metavar="STEPS")
     options = parser.parse_args(arguments)
+    if options.encoder and options.teacher:
+        parser.error("--encoder and --teacher exclude each other")
+    if (options.encoder or options.teacher) is not None and options.layer is None:
+        parser.error("--layer is missing: the transformer layer at which the checkpoint is cut, 0 for none")
+    if options.layer is not None and not (options.encoder or options.teacher):
+        parser.error("--layer goes with --encoder or --teacher")
     torch.set_num_threads(options.threads)
-    train(
-        options.corpus,
-        options.checkpoint or Path("build/speech") / f"{options.temporal}.pt",
-        temporal=options.temporal,
-        steps=options.steps,
-        rate=options.rate,
-        seed=options.seed,
-        save_every=options.save_every,
-    )
+    course = {
+        "temporal": options.temporal,
+        "steps": options.steps,
+        "rate": options.rate,
+        "seed": options.seed,
+        "save_every": options.save_every,
+    }
+    if options.encoder:
+        from export.speech.frozen import default_checkpoint, train_on_encoder
+
+        checkpoint = options.checkpoint or default_checkpoint(options.encoder, options.layer)
+        train_on_encoder(options.corpus, checkpoint, options.encoder, options.layer, **course)
+        return 0
+    name = options.temporal
+    teacher = None
+    if options.teacher:
+        name += f"-of-{options.teacher.resolve().name}-layer{options.layer}"
+        teacher = (options.teacher, options.layer)
+    train(options.corpus, options.checkpoint or Path("build/speech") / f"{name}.pt", **course, teacher=teacher)
     return 0
 
 
