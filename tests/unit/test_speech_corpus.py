@@ -1,0 +1,175 @@
+"""The corpus: what is wrong here is learnt by every mouth, and no error says so."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+from facestream.contract import SAMPLE_RATE
+
+from export.speech.corpus.__main__ import main
+from export.speech.corpus.shard import Utterance, read_shard, save_shard
+from export.speech.corpus.world import Speaker, invent, revoice, revoiced
+from export.speech.native import WORDS, native
+from export.speech.phonemes import ARTICULATIONS, classes_of
+from export.speech.talk import RHYMES, rhymes, talk
+
+AS_IT_WAS = Speaker(
+    tract=(1.0, 1.0, 1.0),
+    pitch=1.0,
+    liveliness=1.0,
+    breath=0.0,
+    tilt=0.0,
+    pace=1.0,
+    rhythm=0.2,
+    creaks=0.0,
+    whispers=0.0,
+)
+
+
+def tones(phonemes: list[tuple[str, float, float]]) -> Utterance:
+    """A buzzing vowel where the name is a vowel's, silence elsewhere: the borders can be heard."""
+    time = np.arange(int(phonemes[-1][2] * SAMPLE_RATE)) / SAMPLE_RATE
+    buzz = sum(np.sin(2 * np.pi * 130 * k * time) / k for k in range(1, 20))
+    sound = np.zeros(len(time))
+    for name, start, end in phonemes:
+        if name == "aa":
+            inside = (time >= start) & (time < end)
+            sound[inside] = 0.2 * np.asarray(buzz)[inside]
+    return Utterance(sound.astype(np.float32), phonemes)
+
+
+PHONEMES = [
+    ("pau", 0.0, 0.3),
+    ("aa", 0.3, 0.55),
+    ("p", 0.55, 0.68),
+    ("aa", 0.68, 0.9),
+    ("t", 0.9, 1.0),
+    ("aa", 1.0, 1.3),
+    ("pau", 1.3, 1.5),
+]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_made_up_speaker_keeps_the_phonemes_where_they_are_heard(seed: int) -> None:
+    """Times that drift from the sound would teach lips that lag, whoever listens."""
+    pytest.importorskip("pyworld")
+    made = revoice(tones(PHONEMES), "arpabet", AS_IT_WAS, seed)
+    assert [name for name, _, _ in made.phonemes] == [name for name, _, _ in PHONEMES]
+    starts, ends = [a for _, a, _ in made.phonemes], [b for _, _, b in made.phonemes]
+    assert starts[1:] == pytest.approx(ends[:-1])
+    assert abs(ends[-1] - len(made.audio) / SAMPLE_RATE) < 0.02
+    changed = [abs((b - a) - (d - c)) for (_, a, b), (_, c, d) in zip(made.phonemes, PHONEMES, strict=True)]
+    assert max(changed) > 0.02, "the rhythm stayed the synthesiser's"
+    level = np.sqrt(np.convolve(made.audio.astype(np.float64) ** 2, np.ones(240) / 240, "same"))
+    loud = level > 0.25 * np.percentile(level, 90)
+    for name, start, end in made.phonemes:
+        middle = loud[int((start + 0.025) * SAMPLE_RATE) : int((end - 0.025) * SAMPLE_RATE)]
+        if len(middle):
+            assert middle.mean() > 0.9 if name == "aa" else middle.mean() < 0.1, (name, start, end)
+
+
+def test_a_made_up_speaker_is_the_same_for_a_seed_and_another_for_another() -> None:
+    """Who rebuilds the corpus must get the corpus; who asks for another speaker, another."""
+    pytest.importorskip("pyworld")
+    first, again = (revoice(tones(PHONEMES), "arpabet", invent(random.Random(3)), 5) for _ in range(2))
+    np.testing.assert_array_equal(first.audio, again.audio)
+    assert invent(random.Random(3)) != invent(random.Random(4))
+
+
+def test_a_closure_is_not_hurried_away() -> None:
+    """A p of 20 ms has no frame of its own: speakers who hurry would teach open lips."""
+    pytest.importorskip("pyworld")
+    hasty = AS_IT_WAS._replace(pace=0.4, rhythm=0.3)
+    for seed in range(5):
+        made = revoice(tones(PHONEMES), "arpabet", hasty, seed)
+        assert all(end - start >= 0.0449 for name, start, end in made.phonemes if name == "p")
+
+
+def test_silence_gives_no_speaker_anything_to_say() -> None:
+    """A synthesiser's empty file is left out and stops nothing."""
+    pytest.importorskip("pyworld")
+    quiet = Utterance(np.zeros(SAMPLE_RATE, np.float32), [("pau", 0.0, 1.0)])
+    assert revoice(quiet, "arpabet", AS_IT_WAS, 0).phonemes == []
+
+    def speak(texts: Iterator[str], rng: random.Random) -> Iterator[Utterance]:
+        yield from (Utterance(np.zeros(100, np.float32), []), tones(PHONEMES))
+
+    spoken = list(revoiced(speak, "arpabet")(iter(()), random.Random(1)))
+    assert len(spoken) == 1
+
+
+def test_talk_is_the_same_for_a_seed_and_hardly_repeats() -> None:
+    """A small list would be learnt by heart in place of the sounds."""
+    first = list(islice(talk(1), 400))
+    assert first == list(islice(talk(1), 400))
+    assert first != list(islice(talk(2), 400))
+    assert len(set(first)) > 330
+    assert all(text[-1] in ".?!" and "|" not in text and "  " not in text for text in first)
+
+
+def test_rhymes_set_the_lips_sounds_against_n_l_and_r() -> None:
+    """Without these contrasts a word that begins with n, l or r after a pause closes the lips."""
+    for words in RHYMES:
+        assert {word[0].lower() for word in words} & set("pbmw"), words
+    rng = random.Random(0)
+    heard = " ".join(rhymes(rng) for _ in range(400)).lower().replace(",", "").split()
+    for letter in "pbmfvwnlr":
+        assert sum(word[0] == letter for word in heard) > 25, letter
+
+
+def test_every_language_has_words_enough_and_unknown_ones_are_named() -> None:
+    """A misspelt language must be found when the corpus is listed, not after an hour of speech."""
+    for language in WORDS:
+        assert len(set(WORDS[language].split())) > 90, language
+        assert next(native(language)(1)) == next(native(language)(1))
+    with pytest.raises(KeyError, match="klingon"):
+        native("klingon")
+
+
+@pytest.mark.parametrize(
+    ("phoneme", "alphabet", "expected"),
+    [
+        ("mm", "russian", "bilabial"),
+        ("vv", "russian", "labiodental"),
+        ("pau", "russian", "silence"),
+        ("ay", "russian", "AX"),
+        ("tt", "russian", "alveolar"),
+        ("s~", "letters", "postalveolar"),
+        ("{", "letters", "AE"),
+        ("7", "letters", "OW"),
+        ("m:", "letters", "bilabial"),
+    ],
+)
+def test_phonemes_of_the_native_voices(phoneme: str, alphabet: str, expected: str) -> None:
+    """Russian "ay" is a reduced a, not the English diphthong: the wrong table opens the lips."""
+    assert classes_of(phoneme, alphabet) == (expected,)
+    assert expected in ARTICULATIONS
+
+
+def test_a_shard_of_nothing_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
+    """An empty shard would stop the training hours later."""
+    with pytest.raises(ValueError, match=r"nothing usable was spoken for x\.npz"):
+        save_shard(tmp_path / "x.npz", [Utterance(np.zeros(10, np.float32), [])], "arpabet", 1.0)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not installed")
+def test_the_command_writes_what_is_missing_and_only_that(tmp_path: Path) -> None:
+    """A corpus that starts again from the beginning cannot be stopped."""
+    pytest.importorskip("pyworld")
+    arguments = ["--out", str(tmp_path), "--scale", "0.01", "--only", "flite_kal16"]
+    assert main(arguments) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"flite_kal16.npz", "flite_kal16-talk.npz"}
+    before = (tmp_path / "flite_kal16.npz").stat().st_mtime_ns
+    (tmp_path / "flite_kal16-talk.npz").unlink()
+    assert main(arguments) == 0
+    assert (tmp_path / "flite_kal16.npz").stat().st_mtime_ns == before
+    for utterance, alphabet in read_shard(tmp_path / "flite_kal16-talk.npz"):
+        assert alphabet == "arpabet"
+        assert utterance.phonemes[-1][2] <= len(utterance.audio) / SAMPLE_RATE + 0.4
