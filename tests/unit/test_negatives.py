@@ -40,8 +40,10 @@ def test_the_shard_is_nothing_but_silences(tmp_path: Path) -> None:
     seconds = write_negatives(tmp_path / "negatives.npz", 12.0, 1)
     assert seconds >= 12.0
     for utterance, alphabet in read_shard(tmp_path / "negatives.npz"):
+        ((name, start, end),) = utterance.phonemes
         assert alphabet == "arpabet"
-        assert utterance.phonemes == [("pau", 0.0, pytest.approx(len(utterance.audio) / SAMPLE_RATE))]
+        assert (name, start) == ("pau", 0.0)
+        assert end == pytest.approx(len(utterance.audio) / SAMPLE_RATE)
 
 
 def test_music_has_pitch_and_noise_has_none() -> None:
