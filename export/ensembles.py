@@ -57,9 +57,17 @@ def read_config(path: Path) -> ModelConfig:
 
 
 def read_stages(repository: Path) -> dict[str, ModelConfig]:
-    """Configurations of all models in the repository that are no ensembles, by name."""
+    """Configurations of all models in the repository that can be steps of an ensemble, by name.
+
+    Ensembles cannot, and decoupled models stand alone: one of them in front of a stateful stage would start and end
+    its sequence with each response.
+    """
     configs = [read_config(path) for path in sorted(repository.glob("*/config.pbtxt"))]
-    return {config.name: config for config in configs if config.platform != "ensemble"}
+    return {
+        config.name: config
+        for config in configs
+        if config.platform != "ensemble" and not config.model_transaction_policy.decoupled
+    }
 
 
 def wire(ensemble: Ensemble, stages: dict[str, ModelConfig]) -> ModelConfig:

@@ -51,6 +51,22 @@ RGB_ENSEMBLE = "avatar"
 H264_ENSEMBLE = "avatar_h264"
 PARAMETERS_ENSEMBLE = "avatar_parameters"
 
+# --- text ------------------------------------------------------------------------------------------------------
+SPEECH_MODEL = "tts"
+"""The model that turns text into sound. It stands alone: its AUDIO and EMOTION are what the ensembles take."""
+
+TEXT_BYTES = 2048
+"""Size of the TEXT tensor: UTF-8, filled up with zeros. A few sentences; longer texts are sent in parts."""
+
+VOICE_BYTES = 64
+"""Size of the VOICE tensor: a name in ASCII, filled up with zeros; all zeros: the server's own choice."""
+
+SLOWEST_SPEECH, FASTEST_SPEECH = 0.5, 2.0
+"""Bounds of SPEED; 1 is the voice's own."""
+
+VOICES_VARIABLE = "FACESTREAM_TTS_VOICES"
+"""Environment variable: a folder with Piper voices, each NAME.onnx with NAME.onnx.json beside it."""
+
 # --- refusals ---------------------------------------------------------------------------------------------------
 # A gRPC stream carries an error as text alone, so the text begins with what happened.
 BAD_INPUT = "bad input"

@@ -179,11 +179,8 @@ def build_request(
     return request
 
 
-def parse_response(output: Output, response: service_pb2.ModelInferResponse) -> Answer:
-    """Take the tensors out of a response, without their batch dimension of 1.
-
-    Raises `SessionError` where the response lacks a tensor or holds another one than the contract says.
-    """
+def parse_tensors(response: service_pb2.ModelInferResponse) -> dict[str, NDArray[Any]]:
+    """All tensors of a response by name, without their batch dimension of 1; `SessionError` where they are none."""
     raw = response.raw_output_contents
     if len(raw) != len(response.outputs):
         raise SessionError(f"the server sent {len(response.outputs)} tensors and the bytes of {len(raw)}")
@@ -195,6 +192,15 @@ def parse_response(output: Output, response: service_pb2.ModelInferResponse) -> 
         if len(data) != math.prod(tensor.shape) * dtype.itemsize:
             raise SessionError(f"{tensor.name} {list(tensor.shape)} came with {len(data)} bytes")
         tensors[tensor.name] = np.frombuffer(data, dtype).reshape(tuple(tensor.shape)[1:])
+    return tensors
+
+
+def parse_response(output: Output, response: service_pb2.ModelInferResponse) -> Answer:
+    """Take the tensors out of a response, without their batch dimension of 1.
+
+    Raises `SessionError` where the response lacks a tensor or holds another one than the contract says.
+    """
+    tensors = parse_tensors(response)
     missing = [name for name in ENSEMBLES[output].outputs if name not in tensors]
     if missing:
         raise SessionError(f"the server's answer lacks {', '.join(missing)}; it has {', '.join(tensors) or 'nothing'}")

@@ -109,7 +109,7 @@ class Client:
             raise ServerUnavailable(f"no statistics from {self.url} ({describe(error)})") from error
 
 
-class _Stream:
+class GrpcStream:
     """One gRPC call of ModelStreamInfer on a channel of its own."""
 
     def __init__(self, url: str) -> None:
@@ -130,7 +130,7 @@ class _Stream:
         self._channel.close()
 
 
-class Session(Conversation[_Stream]):
+class Session(Conversation[GrpcStream]):
     """One conversation with one avatar. Made by `Client.session`; a context manager; safe to use from several threads.
 
     `stream` is all that most callers need. Live sources use `send`, `frames` and `finish`.
@@ -243,7 +243,7 @@ class Session(Conversation[_Stream]):
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="facestream-session", daemon=True)
-        self._stream = _Stream(self._url)
+        self._stream = GrpcStream(self._url)
         self._thread.start()
 
     def _feed(self, source: Iterator[Sound]) -> None:
@@ -321,10 +321,10 @@ class Session(Conversation[_Stream]):
             self._ending.wait(delay)
             with self._changed:
                 if not self._closed:
-                    self._stream = _Stream(self._url)
+                    self._stream = GrpcStream(self._url)
                     self._pump()
 
-    def _receive_all(self, stream: _Stream) -> FacestreamError | grpc.RpcError:
+    def _receive_all(self, stream: GrpcStream) -> FacestreamError | grpc.RpcError:
         """Receive until the stream ends or the server's state is lost; gives the reason."""
         try:
             for response in stream.responses:

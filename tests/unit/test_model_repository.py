@@ -21,6 +21,8 @@ STATEFUL = {name: config for name, config in CONFIGS.items() if config.HasField(
 SHAPES = {
     "AUDIO": [contract.CHUNK_SAMPLES],
     "AVATAR": [contract.AVATAR_NAME_BYTES],
+    "TEXT": [contract.TEXT_BYTES],
+    "VOICE": [contract.VOICE_BYTES],
     "AUDIO_WINDOW": [contract.WINDOW_SAMPLES],
     "EMBEDDING": [contract.EMBEDDING_STEPS, contract.EMBEDDING_SIZE],
     "SPEECH_FACE": [len(ARKIT)],

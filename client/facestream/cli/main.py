@@ -21,6 +21,7 @@ class _Command(NamedTuple):
 
 _COMMANDS: Final = {
     "render": _Command("facestream.cli.render", "make an MP4 of a sound file with an avatar", ""),
+    "say": _Command("facestream.cli.say", "make an MP4 of an avatar that says a text", ""),
     "serve": _Command("facestream.cli.serve", "run the server on this machine, without a container", "server"),
     "avatar": _Command("facestream.cli.avatar", "make an avatar from a photo, or look into one", "server"),
     "doctor": _Command("facestream.cli.doctor", "check this machine and say what mends it", "server"),

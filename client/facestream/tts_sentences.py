@@ -1,0 +1,90 @@
+"""Cuts text into sentences as it comes, say from a language model: each is spoken while the next is written.
+
+The rule is one for all languages with spaces and full stops, with a list of common abbreviations; where it errs, two
+sentences are spoken as one, or a short pause stands in the wrong place. Marks (`facestream.tts_marks`) stay whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+MAX_SENTENCE: Final = 300
+"""Characters: longer ones are cut at a comma or space, because an engine answers no sooner than it has a clause."""
+
+ENDS: Final = ".!?…。！？"
+"""What ends a sentence."""
+
+_AHEAD: Final = 50  # characters that may have to be seen to find a sentence's end
+_BLOCK: Final = 1024  # characters of a long text looked at together
+_CLOSING = "\"'”’»)]}」』"
+# A sentence has ended once something follows: white space and a character, or the same without a space in Chinese.
+_END = re.compile(
+    rf"(?:[.!?…]+[{re.escape(_CLOSING)}]*(?=\s+\S)|[。！？]+[{re.escape(_CLOSING)}]*(?![。！？{re.escape(_CLOSING)}])(?=\s*\S)"
+    r"|\n[^\S\n]*\n(?=\s*\S))"
+)
+_ABBREVIATION = re.compile(
+    r"(?:^|[\s(\[\"'“„«])(?:"
+    r"Mrs?|Ms|Dr|Drs|Prof|Rev|Gen|Col|Capt|Lt|Sgt|St|Sr|Jr|Hon|Gov|Sen|Rep|Mt|Ave|Blvd|Rd|vs|etc|cf|al|Vol|Fig|pp?"
+    r"|approx|dept|est|Inc|Ltd|Co|Corp|Hr|Fr|Nr|Str|bzw|ca|usw|Abb|Bd|evtl|ggf|inkl|Mio|Mrd|Sra?|Srta|Dra?|Ud|Uds|Mme|Mlle|MM?"
+    r"|[^\W\d_]|(?:[^\W\d_]\.)+[^\W\d_]"  # initials, e.g., i.e., z.B., U.S.
+    r")$"
+)
+_ORDINAL = re.compile(r"(?:^|[^\w.,])\d{1,2}$")  # "am 3. Mai", "1. Open the door"
+_MARK = re.compile(r"\[[^\[\]]*\Z")
+_SOFT = re.compile(r"[,;:—–，、；：](?=\s|[^\x00-\xff])")
+
+
+def sentences(source: str | Iterable[str]) -> Iterator[str]:
+    """Give the sentences of a text, or of pieces of text as they come.
+
+    Each is at most MAX_SENTENCE characters, without white space around it; none is empty, and all that is not white
+    space comes out in order. A sentence is given as soon as the next one begins.
+    """
+    rest = ""
+    pieces = (source[at : at + _BLOCK] for at in range(0, len(source), _BLOCK)) if isinstance(source, str) else source
+    for piece in pieces:
+        rest += piece
+        begin = 0
+        while (end := _end(rest, begin)) is not None:
+            if sentence := rest[begin:end].strip():
+                yield sentence
+            begin = end
+        rest = rest[begin:]
+    while len(rest := rest.strip()) > MAX_SENTENCE:
+        end = _cut(rest, 0)
+        yield rest[:end].strip()
+        rest = rest[end:]
+    if rest:
+        yield rest
+
+
+def _end(text: str, begin: int) -> int | None:
+    """Where the sentence that starts at `begin` ends, or None: that cannot be said yet."""
+    for match in _END.finditer(text, begin):
+        if match.end() - begin > MAX_SENTENCE:
+            break
+        stop, before = match[0].rstrip(_CLOSING), text[begin : match.start()]
+        if stop == "." and (_ABBREVIATION.search(before) or _ORDINAL.search(before)):
+            continue
+        if stop != match[0] and text[match.end() :].lstrip()[0].islower():  # "Really?" she said.
+            continue
+        if _MARK.search(text, begin, match.start()):
+            continue
+        return match.end()
+    return _cut(text, begin) if len(text) - begin > MAX_SENTENCE + _AHEAD else None
+
+
+def _cut(text: str, begin: int) -> int:
+    """Where to cut a sentence that is too long: at the last comma of the second half, else a space, else anywhere."""
+    limit = begin + MAX_SENTENCE
+    if mark := _MARK.search(text, begin, limit):
+        limit = mark.start() if mark.start() > begin else limit
+    if text[limit - 1] == "\\" and limit - 1 > begin:
+        limit -= 1
+    soft = [match.end() for match in _SOFT.finditer(text, begin + (limit - begin) // 2, limit)]
+    if soft:
+        return soft[-1]
+    spaces = [match.start() for match in re.finditer(r"\s", text[begin:limit])]
+    return begin + spaces[-1] if spaces and spaces[-1] > 0 else limit

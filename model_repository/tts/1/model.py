@@ -1,0 +1,112 @@
+"""tts: text in, speech out, chunk by chunk while it is being spoken."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from facestream.contract import BAD_INPUT, SESSION_REFUSED
+from facestream.errors import BadInput
+from facestream.parameters import EMOTIONS, check_emotion
+from facestream.triton_tensor import from_triton, to_triton
+from facestream.tts_tensors import check_speed, read_text, read_voice
+from numpy.typing import NDArray
+from spoken_text import speak
+from synthesizer import EngineMissing
+from voice_list import Voices, engines
+
+WORKERS = 8
+"""Texts spoken at a time. They take turns at the engine, sentence by sentence."""
+
+MAX_TEXTS = 64
+"""Texts spoken or waiting. A client needs two at most: the sentence that is heard and the next one."""
+
+CHUNKS_PER_LOOK = 15
+"""A client that has gone is noticed after so many chunks; to ask takes as long as to send one."""
+
+
+class TritonPythonModel:
+    """Triton's entry point."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Triton's call when the model is loaded. Loads no engine: one that is missing must not stop the server."""
+        config = json.loads(args["model_config"])
+        self._voices = Voices(config["parameters"]["DEFAULT_VOICE"]["string_value"], engines())
+        self._places = threading.BoundedSemaphore(MAX_TEXTS)
+        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="tts")
+        self._closing = threading.Event()
+        self._workers.submit(self._warm_up)
+
+    def execute(self, requests: list[Any]) -> None:
+        """Triton's call with the requests that wait. Their answers come from the workers."""
+        import triton_python_backend_utils as pb_utils  # exists inside of Triton's Python stub only
+
+        for request in requests:
+            sender = request.get_response_sender()
+            if not self._places.acquire(blocking=False):
+                _refuse(sender, f"{SESSION_REFUSED}: {MAX_TEXTS} texts are being spoken or wait; try again later")
+                continue
+            inputs: dict[str, NDArray[Any]] = {}
+            for name in ("TEXT", "VOICE", "SPEED", "EMOTION"):
+                tensor = pb_utils.get_input_tensor_by_name(request, name)
+                if tensor is not None:
+                    inputs[name] = from_triton(tensor)[0].copy()  # its memory goes with the request
+            self._workers.submit(self._answer, sender, inputs)
+
+    def finalize(self) -> None:
+        """Triton's call when the model is unloaded."""
+        self._closing.set()
+        self._workers.shutdown()
+
+    def _warm_up(self) -> None:
+        """Speaks to nobody, so that the first user does not wait for libraries and dictionaries to load."""
+        with contextlib.suppress(Exception):  # who asks for speech is told
+            for _ in speak("1.", self._voices.find(""), 1.0, np.zeros(len(EMOTIONS), np.float32)):
+                pass
+
+    def _answer(self, sender: Any, inputs: dict[str, NDArray[Any]]) -> None:
+        """One text, in a worker. The sender must hear of its end whatever happens, or Triton never unloads."""
+        import triton_python_backend_utils as pb_utils
+
+        try:
+            self._speak(sender, inputs)
+        except BadInput as error:
+            _refuse(sender, f"{BAD_INPUT}: {error}")
+        except EngineMissing as error:
+            _refuse(sender, f"{SESSION_REFUSED}: {error}")
+        except Exception as error:  # a fault with one text must not fail the others
+            pb_utils.Logger.log_error(traceback.format_exc())
+            _refuse(sender, f"fault in stage tts: {error!r}")
+        else:
+            sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+        finally:
+            self._places.release()
+
+    def _speak(self, sender: Any, inputs: dict[str, NDArray[Any]]) -> None:
+        import triton_python_backend_utils as pb_utils
+
+        text = read_text(inputs["TEXT"])
+        speed = check_speed(float(inputs["SPEED"][0])) if "SPEED" in inputs else 1.0
+        emotion = inputs.get("EMOTION", np.zeros(len(EMOTIONS), np.float32))
+        try:
+            check_emotion(emotion.tolist())
+        except ValueError as error:
+            raise BadInput(str(error)) from error
+        voice = self._voices.find(read_voice(inputs["VOICE"]) if "VOICE" in inputs else "")
+        for number, (sound, feeling) in enumerate(speak(text, voice, speed, emotion)):
+            if self._closing.is_set() or (number % CHUNKS_PER_LOOK == CHUNKS_PER_LOOK - 1 and sender.is_cancelled()):
+                return
+            tensors = [to_triton("AUDIO", sound[np.newaxis]), to_triton("EMOTION", feeling[np.newaxis])]
+            sender.send(pb_utils.InferenceResponse(tensors))
+
+
+def _refuse(sender: Any, message: str) -> None:
+    import triton_python_backend_utils as pb_utils
+
+    response = pb_utils.InferenceResponse(error=pb_utils.TritonError(message))
+    sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
