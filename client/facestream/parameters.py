@@ -10,6 +10,53 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 
+class Group(NamedTuple):
+    """Parameters that move alike, and how `motion` holds them: the constants of their One-Euro filter and their limits.
+
+    The filter's cutoff is `min_cutoff_hz + beta * (speed - noise_speed)`, speed in units of the parameter per second;
+    below `noise_speed` a change is taken for noise (model_repository/motion/1/one_euro.py).
+    """
+
+    name: str
+    min_cutoff_hz: float
+    beta: float
+    """Hz for each unit per second."""
+    noise_speed: float
+    """Units per second."""
+    apart: float
+    """The left and the right parameter of a pair differ by no more than this."""
+    why: str
+
+
+GROUPS: Final = {
+    group.name: group
+    for group in (
+        Group("lids", 8.0, 12.0, 0.0, 0.15, "a lid closes in 75 ms and both close together; generated without noise"),
+        Group("eyes", 2.0, 4.0, 0.9, 0.40, "squint and widening are slow, noise in them looks nervous"),
+        Group("look", 8.0, 20.0, 0.0, 1.00, "lids follow the eyes; left and right are opposite by nature"),
+        Group(
+            "mouth",
+            2.5,
+            16.0,
+            0.9,
+            0.60,
+            "a closure of 0.3 within a frame lifts the cutoff above 100 Hz and passes 96 % of it at once; noise of "
+            "+-0.02 stays below the noise speed and is halved by 2.5 Hz",
+        ),
+        Group("brows", 2.5, 4.0, 0.9, 0.50, "an accent's raise takes 200 ms; one brow may go up alone, within limits"),
+        Group("cheeks", 2.0, 4.0, 0.9, 0.50, "cheeks and nose follow emotions only"),
+        Group("head turn", 4.0, 30.0, 0.0, 0.0, "made by springs, smooth already; the filter only guards"),
+        Group("head shift", 4.0, 100.0, 0.0, 0.0, "the same, in pictures: a hundredth of the head's units"),
+        Group("gaze", 8.0, 30.0, 0.0, 0.15, "a saccade is over in 30 to 50 ms and must not be smeared; eyes converge"),
+        Group("emotion", 4.0, 4.0, 0.0, 0.0, "blended over a second before; the filter only guards"),
+        Group("certainty", 6.0, 10.0, 0.0, 0.0, "steps with each word: quick, but not in one frame"),
+        Group("level", 6.0, 0.02, 0.0, 0.0, "in decibels, a hundred times the others' units"),
+        Group("breath", 2.0, 1.0, 0.0, 0.0, "a slow wave"),
+    )
+}
+"""How the parameters of each group are smoothed and limited, by name."""
+
+
 class Parameter(NamedTuple):
     """One face parameter; `low` and `high` bound the value in `unit`."""
 
@@ -17,11 +64,25 @@ class Parameter(NamedTuple):
     low: float
     high: float
     unit: str
+    group: str
+    """Name of its entry in GROUPS."""
     meaning: str
 
 
+_GROUP_OF_BLENDSHAPE: Final = {
+    "eyeBlink": "lids",
+    "eyeLook": "look",
+    "eye": "eyes",
+    "brow": "brows",
+    "cheekSquint": "cheeks",
+    "nose": "cheeks",
+}
+"""By the beginning of the name, the longest first; the others are of the mouth."""
+
+
 def _blendshape(name: str, meaning: str) -> Parameter:
-    return Parameter(name, 0.0, 1.0, "1", meaning)
+    group = next((group for begin, group in _GROUP_OF_BLENDSHAPE.items() if name.startswith(begin)), "mouth")
+    return Parameter(name, 0.0, 1.0, "1", group, meaning)
 
 
 ARKIT: Final = (
@@ -80,19 +141,23 @@ ARKIT: Final = (
 )
 
 HEAD: Final = (
-    Parameter("headYaw", -0.25, 0.25, "rad", "turns the head, positive towards the person's left"),
-    Parameter("headPitch", -0.20, 0.20, "rad", "nods the head, positive downwards"),
-    Parameter("headRoll", -0.20, 0.20, "rad", "tilts the head, positive towards the person's left shoulder"),
-    Parameter("headX", -0.05, 0.05, "picture widths", "moves the head, positive to the right of the picture"),
-    Parameter("headY", -0.05, 0.05, "picture heights", "moves the head, positive downwards"),
-    Parameter("headZ", -0.05, 0.05, "1", "brings the head nearer: growth of its size"),
+    Parameter("headYaw", -0.25, 0.25, "rad", "head turn", "turns the head, positive towards the person's left"),
+    Parameter("headPitch", -0.20, 0.20, "rad", "head turn", "nods the head, positive downwards"),
+    Parameter(
+        "headRoll", -0.20, 0.20, "rad", "head turn", "tilts the head, positive towards the person's left shoulder"
+    ),
+    Parameter(
+        "headX", -0.05, 0.05, "picture widths", "head shift", "moves the head, positive to the right of the picture"
+    ),
+    Parameter("headY", -0.05, 0.05, "picture heights", "head shift", "moves the head, positive downwards"),
+    Parameter("headZ", -0.05, 0.05, "1", "head shift", "brings the head nearer: growth of its size"),
 )
 
 GAZE: Final = (
-    Parameter("gazeYawLeft", -0.5, 0.5, "rad", "turns the left eye, positive towards the person's left"),
-    Parameter("gazePitchLeft", -0.4, 0.4, "rad", "turns the left eye, positive downwards"),
-    Parameter("gazeYawRight", -0.5, 0.5, "rad", "turns the right eye, positive towards the person's left"),
-    Parameter("gazePitchRight", -0.4, 0.4, "rad", "turns the right eye, positive downwards"),
+    Parameter("gazeYawLeft", -0.5, 0.5, "rad", "gaze", "turns the left eye, positive towards the person's left"),
+    Parameter("gazePitchLeft", -0.4, 0.4, "rad", "gaze", "turns the left eye, positive downwards"),
+    Parameter("gazeYawRight", -0.5, 0.5, "rad", "gaze", "turns the right eye, positive towards the person's left"),
+    Parameter("gazePitchRight", -0.4, 0.4, "rad", "gaze", "turns the right eye, positive downwards"),
 )
 
 EMOTIONS: Final = ("neutral", "happy", "sad", "angry", "surprised", "fearful", "disgusted", "contemptuous")
@@ -107,18 +172,47 @@ def check_emotion(intensities: Sequence[float]) -> None:
 
 
 EMOTION: Final = tuple(
-    Parameter(f"emotion{name.capitalize()}", 0.0, 1.0, "1", f"shown intensity of the emotion '{name}'")
+    Parameter(f"emotion{name.capitalize()}", 0.0, 1.0, "1", "emotion", f"shown intensity of the emotion '{name}'")
     for name in EMOTIONS
 )
 
 SPEECH: Final = (
-    Parameter("voiceActivity", 0.0, 1.0, "1", "certainty that somebody speaks in this frame"),
-    Parameter("loudness", -90.0, 0.0, "dBFS", "root mean square level of this frame's sound"),
-    Parameter("breath", -1.0, 1.0, "1", "phase of the breath: -1 out, 1 in"),
+    Parameter("voiceActivity", 0.0, 1.0, "1", "certainty", "certainty that somebody speaks in this frame"),
+    Parameter("loudness", -90.0, 0.0, "dBFS", "level", "root mean square level of this frame's sound"),
+    Parameter("breath", -1.0, 1.0, "1", "breath", "phase of the breath: -1 out, 1 in"),
 )
 
 PARAMETERS: Final = ARKIT + HEAD + GAZE + EMOTION + SPEECH
 """All 73, in the order of the PARAMETERS tensor."""
 
+PAIRS: Final = tuple(
+    (left.name, f"{left.name.removesuffix('Left')}Right", GROUPS[left.group].apart)
+    for left in PARAMETERS
+    if left.name.endswith("Left") and left.name not in ("jawLeft", "mouthLeft") and left.group != "look"
+)
+"""Left and right parameters of the same movement, and by how much they may differ. jawLeft and mouthLeft move the whole
+jaw and mouth and are no half of a pair."""
+
 INDEX: Final = {parameter.name: index for index, parameter in enumerate(PARAMETERS)}
 """Position of each name in the PARAMETERS tensor."""
+
+
+def table() -> str:
+    """All parameters as a Markdown table, then the groups."""
+    lines = ["| # | parameter | range | unit | group | meaning |", "|---:|---|---|---|---|---|"]
+    for index, parameter in enumerate(PARAMETERS):
+        span = f"{parameter.low:g} to {parameter.high:g}"
+        lines.append(
+            f"| {index} | {parameter.name} | {span} | {parameter.unit} | {parameter.group} | {parameter.meaning} |"
+        )
+    lines += ["", "| group | least cutoff, Hz | beta | noise below, 1/s | left and right apart | why |"]
+    lines.append("|---|---:|---:|---:|---:|---|")
+    for group in GROUPS.values():
+        apart = f"{group.apart:g}" if any(_group_of(left) == group.name for left, _, _ in PAIRS) else ""
+        numbers = f"{group.min_cutoff_hz:g} | {group.beta:g} | {group.noise_speed:g} | {apart}"
+        lines.append(f"| {group.name} | {numbers} | {group.why} |")
+    return "\n".join(lines)
+
+
+def _group_of(name: str) -> str:
+    return PARAMETERS[INDEX[name]].group
