@@ -62,10 +62,10 @@ class SpokenFace:
         emotion = np.zeros(len(EMOTIONS), np.float32)
         shown = []
         for chunk in chunks:
-            samples, level, frame_index = window.push(chunk)
+            samples, prosody, frame_index = window.push(chunk)
             (embedding,) = self._encoder.run(["EMBEDDING"], {"AUDIO_WINDOW": samples[None]})
             (face,) = self._expression.run(["SPEECH_FACE"], {"EMBEDDING": embedding})
-            shown.append(motion.step(face[0], level, emotion, frame_index))
+            shown.append(motion.step(face[0], np.array(prosody, np.float32), emotion, frame_index))
         return np.asarray(shown[LOOKAHEAD_FRAMES:], np.float32)
 
 

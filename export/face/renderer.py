@@ -35,8 +35,9 @@ INTERIOR_X, INTERIOR_Y = 32, 44
 INTERIOR_WIDTH, INTERIOR_HEIGHT = 128, 120
 """The part of the mouth window that an open mouth can reach, px."""
 
-OPEN_PX = 5.0
-"""The inner lips are fully turned out when the lips are so far apart."""
+OPEN_PX = 10.0
+"""The inner lips are fully turned out when the lips are so far apart. At half of it they would turn out faster than the
+lips part, and the opening would narrow while the jaw goes down."""
 JUST_OPEN_PX = 0.4
 """Lips nearer than this are closed."""
 CORNER_BEGINS = 0.55
