@@ -10,9 +10,9 @@ from facestream.avatar.preview import Image, both, parameter_vector
 from facestream.parameters import PARAMETERS
 
 from perf.drawn_frames import DrawnAvatar
-from perf.mouth_pixels import MouthPixels
-from perf.rendered_calibration import true_height
-from perf.rendered_lips import MEASURES, FrameMeasure, RenderedLips, rotation, similarity
+from perf.lip_sync.mouth_pixels import MouthPixels
+from perf.lip_sync.rendered import MEASURES, FrameMeasure, RenderedLips, rotation, similarity
+from perf.lip_sync.rendered_calibration import true_height
 
 LIP, SKIN, TOOTH, CAVITY, SEAM = (190, 110, 95), (215, 165, 145), (170, 165, 155), (35, 15, 15), (95, 50, 40)
 

@@ -1,4 +1,4 @@
-"""What perf.rendered_lips can see: `python -m perf.rendered_calibration`.
+"""What perf.lip_sync.rendered can see: `python -m perf.lip_sync.rendered_calibration`.
 
 Three trials for each avatar, against what the renderer knows of its own picture (the alpha of the open mouth):
 
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from perf import machine
 from perf.drawn_frames import DrawnAvatar
-from perf.rendered_lips import FrameMeasure
+from perf.lip_sync.rendered import FrameMeasure
 
 LADDER: Final = np.linspace(0.0, 0.5, 41)
 """jawOpen, in steps of 0.0125."""

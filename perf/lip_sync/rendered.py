@@ -1,11 +1,11 @@
 """Lips measured in our own rendered frames: what a viewer sees, not what the parameters ask for.
 
-    python -m perf.rendered_lips speech.wav --avatar ada        # the measures of a clip as a table of numbers
+    python -m perf.lip_sync.rendered speech.wav --avatar ada        # the measures of a clip as a table of numbers
 
 Two measures that share nothing but the frame. Landmarks: Attention Mesh (facestream.avatar.landmarks) finds the face
 in each frame; lengths are in units of the distance between the outer corners of the eyes (133 px in the ready
 avatars), after the head's motion has been taken out by points that no speech moves. Pixels: teeth and dark cavity
-between the lips (perf.mouth_pixels), px of the frame in the same unit. `python -m perf.rendered_calibration` tells how
+between the lips (perf.lip_sync.mouth_pixels), px of the frame in the same unit. `python -m perf.lip_sync.rendered_calibration` tells how
 small an opening each of them sees, and how much they tremble by themselves.
 """
 
@@ -27,7 +27,7 @@ from facestream.parameters import PARAMETERS
 from numpy.typing import NDArray
 
 from perf.drawn_frames import REPOSITORY, DrawnAvatar, SpokenFace
-from perf.mouth_pixels import HALF_WIDTH, MouthPixels
+from perf.lip_sync.mouth_pixels import HALF_WIDTH, MouthPixels
 
 Floats = NDArray[np.float64]
 
@@ -52,6 +52,9 @@ GAP_PAIRS: Final = ((82, 87), (13, 14), (312, 317))
 """Inner edge of the upper and the lower lip at the middle of the mouth and to both sides."""
 
 MOUTH_CORNERS: Final = (61, 291)
+
+CACHE: Final = Path("build/rendered")
+"""Where measures are kept: to draw and measure a minute of speech takes a minute and a half of one core."""
 
 MEASURES: Final = (
     "gap",
@@ -210,6 +213,11 @@ class RenderedLips:
         return found
 
 
+def measure(audio: NDArray[np.float32], avatar: str | Path, cache: Path | None = CACHE) -> dict[str, Floats]:
+    """The MEASURES float64[n] of the n frames that the server would show for `audio` [samples], 24 kHz mono."""
+    return RenderedLips(avatar, cache).measure(SpokenFace()(audio))
+
+
 def summary(measures: dict[str, Floats]) -> dict[str, dict[str, Any]]:
     """Range of each measure over its frames."""
     return {
@@ -228,9 +236,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("speech", type=Path, help="a sound file")
     parser.add_argument("--avatar", default="ada", help="name of a ready avatar, or NAME.avatar")
-    parser.add_argument("--cache", type=Path, default=Path("build/rendered"), help="folder for measures once made")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="folder for measures once made")
     options = parser.parse_args()
-    from perf.lip_sync import read_audio
+    from perf.lip_sync.recordings import read_audio
 
     parameters = SpokenFace()(read_audio(options.speech))
     measures = RenderedLips(options.avatar, options.cache).measure(parameters)
