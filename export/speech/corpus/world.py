@@ -9,6 +9,7 @@ The phonemes' times go through the same map as the sound.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -18,7 +19,7 @@ import numpy.typing as npt
 import soxr
 from facestream.contract import SAMPLE_RATE
 
-from export.speech.corpus.shard import Phonemes, Speak, Utterance, VoiceMissing
+from export.speech.corpus.shard import Phonemes, Speak, Texts, Utterance, VoiceMissing
 from export.speech.phonemes import classes_of
 
 Floats = npt.NDArray[np.float64]
@@ -31,6 +32,16 @@ VOWELS: Final = frozenset(["AA", "AE", "AH", "AX", "AO", "OW", "UH", "UW", "ER",
 SHORTEST: Final = {"bilabial": 0.045, "labiodental": 0.05, "sibilant": 0.05, "postalveolar": 0.05}
 """No sound is made shorter than this, seconds (nor than OTHERS_SHORTEST); one that was shorter stays as it was."""
 OTHERS_SHORTEST: Final = 0.03
+
+
+class Take(NamedTuple):
+    """Speech taken apart, 200 frames a second."""
+
+    pitch: Floats
+    """Hertz [frames]; 0 where nothing is voiced."""
+    envelope: npt.NDArray[np.float16]
+    """Logarithm of the spectral envelope's power [frames, bins], 0 .. RATE / 2."""
+    phonemes: Phonemes
 
 
 class Speaker(NamedTuple):
@@ -127,28 +138,36 @@ def _aperiodicity(envelope: Floats, voiced: npt.NDArray[np.bool_], hertz: Floats
     return np.asarray(noise)
 
 
-def revoice(utterance: Utterance, alphabet: str, speaker: Speaker, seed: int) -> Utterance:
-    """Return `utterance` as `speaker` would say it; a seed fixes what is random.
+def take_apart(utterance: Utterance) -> Take | None:
+    """Return what WORLD finds in `utterance`, None where no voice is heard or no phoneme known.
 
     The phonemes must follow each other without gaps, as all synthesisers of this corpus report them.
     """
     import pyworld
 
-    rng = np.random.default_rng(seed)
+    if not utterance.phonemes:
+        return None
     heard = np.asarray(soxr.resample(utterance.audio.astype(np.float64), SAMPLE_RATE, RATE))
     pitch, times = pyworld.dio(heard, RATE, LOWEST_PITCH, HIGHEST_PITCH, frame_period=1000 * FRAME_SECONDS)
     pitch = pyworld.stonemask(heard, pitch, times, RATE)
-    envelope = np.log(pyworld.cheaptrick(heard, pitch, times, RATE) + 1e-16)
     if not (pitch > 0).any():
-        return Utterance(np.zeros(0, np.float32), [])
+        return None
+    envelope = np.log(pyworld.cheaptrick(heard, pitch, times, RATE) + 1e-16)
+    return Take(pitch, envelope.astype(np.float16), utterance.phonemes)
 
+
+def put_together(take: Take, alphabet: str, speaker: Speaker, seed: int) -> Utterance:
+    """Return `take` as `speaker` would say it; a seed fixes what is random."""
+    import pyworld
+
+    rng = np.random.default_rng(seed)
+    pitch, envelope, phonemes = take.pitch, take.envelope.astype(np.float64), take.phonemes
     # The map of times: exact at every phoneme's border, straight in between.
-    phonemes = utterance.phonemes
     borders = np.asarray([phonemes[0][1], *(end for _, _, end in phonemes)])
     made = np.concatenate([[0.0], np.cumsum(_durations(phonemes, alphabet, speaker, rng))])
     count = int(made[-1] / FRAME_SECONDS)
     source = np.interp((np.arange(count) + 0.5) * FRAME_SECONDS, made, borders) / FRAME_SECONDS
-    source = np.clip(source, 0, len(times) - 1.001)
+    source = np.clip(source, 0, len(pitch) - 1.001)
     lower, nearest = source.astype(int), np.rint(source).astype(int)
     part = (source - lower)[:, None]
     envelope = envelope[lower] * (1 - part) + envelope[lower + 1] * part
@@ -187,17 +206,37 @@ def revoice(utterance: Utterance, alphabet: str, speaker: Speaker, seed: int) ->
     return Utterance(np.asarray(audio, np.float32), moved)
 
 
-def revoiced(speak: Speak, alphabet: str) -> Speak:
-    """Return what speaks like `speak`, all of it as one made-up speaker."""
+class Studio:
+    """One voice whose takes are kept: taking apart costs more than putting together, so all its speakers share them."""
 
-    def again(texts: Iterator[str], rng: random.Random) -> Iterator[Utterance]:
+    def __init__(self, speak: Speak, alphabet: str, texts: Texts, seed: int) -> None:
+        """Have `speak` read what `texts` gives for `seed`, as much as the speakers turn out to need."""
+        self._alphabet = alphabet
+        self._kept: list[Take] = []
+        self._coming = self._record(speak, texts, seed)
+
+    @staticmethod
+    def _record(speak: Speak, texts: Texts, seed: int) -> Iterator[Take]:
+        for utterance in speak(texts(seed), random.Random(seed)):
+            take = take_apart(utterance)
+            if take is not None:
+                yield take
+
+    def _takes(self) -> Iterator[Take]:
+        for i in itertools.count():
+            if i == len(self._kept):
+                take = next(self._coming, None)
+                if take is None:
+                    return
+                self._kept.append(take)
+            yield self._kept[i]
+
+    def speak(self, texts: Iterator[str], rng: random.Random) -> Iterator[Utterance]:
+        """Make up a speaker who says all takes; `texts` is not read, for the takes are said already."""
         try:
             import pyworld  # noqa: F401
         except ImportError as error:
             raise VoiceMissing(f"pyworld does not load: {error}") from error
         speaker = invent(rng)
-        for utterance in speak(texts, rng):
-            if utterance.phonemes:
-                yield revoice(utterance, alphabet, speaker, rng.randrange(2**31))
-
-    return again
+        for take in self._takes():
+            yield put_together(take, self._alphabet, speaker, rng.randrange(2**31))
