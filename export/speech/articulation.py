@@ -54,17 +54,17 @@ class ArticulationLayer(nn.Module):
         },
         # s, z: the teeth show while the jaw stays up
         "teeth": {
-            "mouthLowerDownLeft": 0.18,
-            "mouthLowerDownRight": 0.18,
-            "mouthUpperUpLeft": 0.08,
-            "mouthUpperUpRight": 0.08,
+            "mouthLowerDownLeft": 0.09,
+            "mouthLowerDownRight": 0.09,
+            "mouthUpperUpLeft": 0.04,
+            "mouthUpperUpRight": 0.04,
         },
         # th, l
         "tongue": {"tongueOut": 0.20},
     }
 
-    REST_GAP: Final = 0.03  # below this the lips stay shut: the regression's noise must not part them
-    GAIN: Final = 1.25  # the mean of several likely shapes is flatter than each of them: restores their spread
+    REST_GAP: Final = 0.10  # below this the lips stay shut: the regression is too flat to reach 0 on p, b and m
+    GAIN: Final = 1.4  # the mean of several likely shapes is flatter than each of them: restores their spread
 
     effects: Tensor
 
@@ -89,7 +89,7 @@ class ArticulationLayer(nn.Module):
             index = VISEMES.index(name)
             return visemes[:, index : index + 1]
 
-        parted = 1 - ((closed - 0.25) / 0.35).clamp(0, 1)
+        parted = 1 - ((closed - 0.35) / 0.35).clamp(0, 1)
         awake = ((0.95 - viseme("sil")) / 0.35).clamp(0, 1)
         parted = parted * awake
         opening = ((gap - self.REST_GAP) * self.GAIN * parted).clamp(0, 1)

@@ -41,12 +41,17 @@ class Augmenter:
         """
         power = self._vocal_tract(power)
         power = self._contrast(power)
+        power = self._slur(power)
         power = self._equalise(power)
         power = power * self._decibels(self._curve(len(power), power.shape[2], 8, 2.5))[:, None]  # dynamics
+        others = power
         power = self._reverberate(power)
+        power = self._add_babble(power, others)
         power = self._add_noise(power)
         if background is not None:
             power = self._add_background(power, background)
+        power = self._telephone(power)
+        power = self._code(power)
         power = self._mask_band(power)
         return power * self._decibels(self._uniform(-22, 14, len(power), 1, 1))
 
@@ -55,9 +60,13 @@ class Augmenter:
         return torch.exp(value * (math.log(10) / 10))
 
     def _vocal_tract(self, power: Tensor) -> Tensor:
-        """Stretch the spectrum by 0.82 .. 1.22: a longer or shorter vocal tract (Jaitly & Hinton 2013, VTLP)."""
+        """Stretch the spectrum by 0.82 .. 1.22: a longer or shorter vocal tract (Jaitly & Hinton 2013, VTLP).
+
+        A smooth curve over the bands moves the formants against each other, too, as no uniform tube does.
+        """
         batch, mels, steps = power.shape
-        place = (torch.arange(mels)[None] * self._uniform(0.82, 1.22, batch, 1)).clamp(0, mels - 1.001)
+        place = torch.arange(mels)[None] * self._uniform(0.82, 1.22, batch, 1) + self._curve(batch, mels, 6, 1.2)
+        place = place.clamp(0, mels - 1.001)
         lower = place.long()
         part = (place - lower)[:, :, None]
         index = lower[:, :, None].expand(batch, mels, steps)
@@ -77,6 +86,47 @@ class Augmenter:
         logarithm = logarithm + amount * (blurred - logarithm)
         mean = logarithm.mean(1, keepdim=True)
         return torch.exp(mean + (logarithm - mean) * self._uniform(0.75, 1.2, batch, 1, 1))
+
+    def _slur(self, power: Tensor) -> Tensor:
+        """Blur half of the passages over 3 or 5 mel steps: people glide where diphones jump."""
+        batch, mels, steps = power.shape
+        logarithm = torch.log(power + 1e-10)
+        kernel = torch.tensor([0.1, 0.2, 0.4, 0.2, 0.1])[None, None]
+        flat = functional.pad(logarithm.view(batch, mels, steps), (2, 2), mode="replicate").view(-1, 1, steps + 4)
+        blurred = functional.conv1d(flat, kernel).view(batch, mels, steps)
+        amount = self._uniform(0, 1, batch, 1, 1) * self._chance(0.5, batch, 1, 1)
+        return torch.exp(logarithm + amount * (blurred - logarithm))
+
+    def _telephone(self, power: Tensor) -> Tensor:
+        """Send one in ten through a telephone: 300 .. 3400 Hz, with the noise of 8-bit companding (ITU-T G.711)."""
+        batch, mels, _ = power.shape
+        place = torch.arange(mels)[None]
+        low, high = self._uniform(4, 8, batch, 1), self._uniform(42, 47, batch, 1)  # about 300 and 3400 Hz
+        band = torch.sigmoid((place - low) / 0.7) * torch.sigmoid((high - place) / 0.5) + 1e-4
+        # Companding noise follows the speech's level, about 38 dB below it.
+        floor = power.mean(1, keepdim=True) * self._decibels(-self._uniform(25, 40, batch, 1, 1))
+        called = (power + floor) * band[:, :, None]
+        chosen = self._chance(0.1, batch, 1, 1)
+        return chosen * called + (1 - chosen) * power
+
+    def _code(self, power: Tensor) -> Tensor:
+        """Send one in six through a codec of few bits: the treble cut, holes between the peaks, noise spread in time.
+
+        Such a codec (MP3 at 16 to 32 kbit/s) drops what lies far below the loudest bands and smears its rounding noise
+        over blocks of 25 to 50 ms.
+        """
+        batch, mels, steps = power.shape
+        block = 3 if float(self._uniform(0, 1, 1)) < 0.5 else 6
+        spread = functional.avg_pool1d(power, block)
+        spread = functional.pad(spread, (0, 1), mode="replicate").repeat_interleave(block, 2)[:, :, :steps]
+        grain = -torch.log(torch.rand(batch, mels, steps, generator=self.generator) + 1e-6)
+        noisy = power + spread * grain * self._decibels(-self._uniform(8, 25, batch, 1, 1))
+        loudest = spread.amax(1, keepdim=True)
+        kept = (noisy > loudest * self._decibels(-self._uniform(22, 45, batch, 1, 1))).float()
+        treble = torch.sigmoid((self._uniform(46, 70, batch, 1) - torch.arange(mels)[None]) / 0.5)[:, :, None] + 1e-5
+        coded = noisy * (kept + 1e-3) * treble
+        chosen = self._chance(1 / 6, batch, 1, 1)
+        return chosen * coded + (1 - chosen) * power
 
     def _mask_band(self, power: Tensor) -> Tensor:
         """Take a band of up to 12 mels out of three in ten (Park et al. 2019, SpecAugment)."""
@@ -118,18 +168,25 @@ class Augmenter:
         return power
 
     def _add_noise(self, power: Tensor) -> Tensor:
-        """Add coloured noise (60 in 100, 2 .. 40 dB below the speech) and another voice (15 in 100)."""
+        """Add noise to six in ten, 0 .. 40 dB below the speech: coloured, or white for one in five."""
         batch, mels, steps = power.shape
         level = power.mean((1, 2), keepdim=True)
         grain = -torch.log(torch.rand(batch, mels, steps, generator=self.generator) + 1e-6)
         grain = (grain + 1.5) / 2.5
-        flutter = self._decibels(self._curve(batch, steps, 20, 2.0))[:, None]
-        noise = self._colour(batch, mels)[:, :, None] * flutter * grain
-        amount = self._decibels(-self._uniform(2, 40, batch, 1, 1)) * self._chance(0.6, batch, 1, 1)
-        voice = power.roll(1, 0)
-        voice = voice * (level / voice.mean((1, 2), keepdim=True).clamp(min=1e-12))
-        babble = self._decibels(-self._uniform(5, 25, batch, 1, 1)) * self._chance(0.15, batch, 1, 1)
-        return power + level * amount * noise + babble * voice
+        white = self._chance(0.2, batch, 1)
+        colour = white + (1 - white) * self._colour(batch, mels)
+        flutter = self._decibels(self._curve(batch, steps, 20, 2.0) * (1 - white))[:, None]
+        noise = colour[:, :, None] * flutter * grain
+        amount = self._decibels(-self._uniform(0, 40, batch, 1, 1)) * self._chance(0.6, batch, 1, 1)
+        return power + level * amount * noise
+
+    def _add_babble(self, power: Tensor, others: Tensor) -> Tensor:
+        """Put one other voice or three under one in five, 3 .. 25 dB below."""
+        batch = len(power)
+        voices = others.roll(1, 0) + self._chance(0.5, batch, 1, 1) * (others.roll(2, 0) + others.roll(3, 0))
+        level = power.mean((1, 2), keepdim=True) / voices.mean((1, 2), keepdim=True).clamp(min=1e-12)
+        amount = self._decibels(-self._uniform(3, 25, batch, 1, 1)) * self._chance(0.2, batch, 1, 1)
+        return power + level * amount * voices
 
     def _add_background(self, power: Tensor, background: Tensor) -> Tensor:
         """Put each `background` [few, 64, steps] under one of the last few passages, 0 .. 25 dB below it."""

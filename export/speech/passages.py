@@ -15,14 +15,14 @@ from export.speech.features import Voice
 from export.speech.phonemes import VISEMES
 from export.speech.sounds import Sound
 
-BATCH: Final = 32
+BATCH: Final = 16
 PASSAGE: Final = 384
 """Mel steps of one training passage: 3.2 s."""
 
 HELD_OUT: Final = 0.03
 """The last part of each voice, kept for validation."""
 
-VOICE_GROUPS: Final = {"flite": 0.40, "festival": 0.35, "espeak": 0.25}
+VOICE_GROUPS: Final = {"flite": 0.25, "festival": 0.30, "espeak": 0.15, "world": 0.30}
 """Share of the passages by synthesiser."""
 
 NEGATIVES: Final = "negatives"
@@ -110,7 +110,7 @@ class Passages:
         return torch.exp(torch.stack(drawn))
 
     def batch(self) -> Batch:
-        """Return BATCH passages: compressed mel [32, 64, 384], lips [32, 4, 192] and visemes [32, 192]."""
+        """Return BATCH passages: compressed mel [16, 64, 384], lips [16, 4, 192] and visemes [16, 192]."""
         drawn = [self._speech() for _ in range(BATCH)]
         power = torch.exp(torch.stack([piece.mel for piece in drawn]))
         lips = torch.stack([piece.lips for piece in drawn])

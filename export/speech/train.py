@@ -1,7 +1,7 @@
 """Train both speech networks on the synthetic corpus.
 
     python -m export.speech.corpus                       # once: build/speech/corpus
-    python -m export.speech.train --steps 8000           # build/speech/tcn.pt
+    python -m export.speech.train                        # build/speech/tcn.pt
     python -m export.speech.export                       # model_repository/{speech_encoder,expression}/1/model.onnx
 
 Started again, it goes on from its checkpoint. The same seed, steps and corpus give the same course, up to the order of
@@ -27,14 +27,19 @@ import numpy as np
 import torch
 from facestream.contract import LOOKAHEAD_FRAMES
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from export.speech.encoder import LogMel, SpeechEncoder
 from export.speech.expression import LOOKAHEADS, TEMPORAL, Expression
 from export.speech.features import Voice, load_corpus
 from export.speech.loss import lips_loss
+from export.speech.muon import optimisers
 from export.speech.passages import HELD_OUT, NEGATIVES, Batch, Passages
 from export.speech.targets import TARGET_RATE
+
+STEPS: Final = 12000
+RATE: Final = 6e-3
+"""Highest learning rate."""
 
 WARM_UP_STEPS: Final = 60
 AVERAGING: Final = 0.998
@@ -60,6 +65,16 @@ class Networks(nn.Module):
         with torch.autocast("cpu", torch.bfloat16):
             logits = self(batch.mel)
         return lips_loss(logits, batch.lips, batch.visemes, self.past)
+
+
+@torch.no_grad()
+def _running_mean(mean: list[Tensor], now: list[Tensor], count: Tensor) -> None:
+    """Move `mean` towards `now`; over few steps at first, lest the random start weigh for a thousand."""
+    kept = min(AVERAGING, (1 + int(count)) / (10 + int(count)))
+    if mean[0].is_floating_point():
+        torch._foreach_lerp_(mean, now, 1 - kept)
+    else:
+        torch._foreach_copy_(mean, now)
 
 
 def validate(networks: nn.Module, voices: list[Voice]) -> float:
@@ -90,23 +105,24 @@ def fit(
     checkpoint: Path,
     *,
     steps: int,
-    rate: float = 2e-3,
+    rate: float = RATE,
     save_every: int = 200,
     about: dict[str, Any] | None = None,
 ) -> nn.Module:
-    """Bring `networks` down a loss by AdamW, a cosine rate and averaged weights; return the averaged networks.
+    """Bring `networks` down a loss by Muon, a cosine rate and averaged weights; return the averaged networks.
 
-    `loss` draws a batch (with `generator`, whose state is saved beside torch's own) and returns its loss; `score` judges the averaged
-    networks at each checkpoint. Where `checkpoint` exists the course goes on from there. `about` is kept in it.
+    `loss` draws a batch (with `generator`, whose state is saved beside torch's own) and returns its loss; `score`
+    judges the averaged networks at each checkpoint. Where `checkpoint` exists the course goes on from there. `about` is
+    kept in it.
 
     Raises:
         ValueError: the checkpoint was made for something else than `about`.
     """
     about = about or {}
-    mean = get_ema_multi_avg_fn(AVERAGING)  # type: ignore[no-untyped-call]
-    averaged = AveragedModel(networks, multi_avg_fn=mean, use_buffers=True)
+    averaged = AveragedModel(networks, multi_avg_fn=_running_mean, use_buffers=True)
     trained = [parameter for parameter in networks.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(trained, rate, weight_decay=1e-2)
+    steppers = optimisers(networks, rate)
+    highest = [[group["lr"] for group in stepper.param_groups] for stepper in steppers]
     first = 0
     if checkpoint.exists():
         saved: dict[str, Any] = torch.load(checkpoint)
@@ -114,7 +130,8 @@ def fit(
             raise ValueError(f"checkpoint {checkpoint} is of {saved['about']}, expected {about}: name another file")
         networks.load_state_dict(saved["networks"])
         averaged.load_state_dict(saved["averaged"])
-        optimiser.load_state_dict(saved["optimiser"])
+        for stepper, state in zip(steppers, saved["optimisers"], strict=True):
+            stepper.load_state_dict(state)
         generator.set_state(saved["generator"])
         torch.set_rng_state(saved["dropout"])
         first = saved["step"]
@@ -123,13 +140,16 @@ def fit(
     began = time.monotonic()
     for step in range(first, steps):
         warm = min(1.0, (step + 1) / WARM_UP_STEPS)
-        for group in optimiser.param_groups:
-            group["lr"] = rate * warm * (0.5 + 0.5 * math.cos(math.pi * step / steps)) + 1e-5
+        part = warm * (0.5 + 0.5 * math.cos(math.pi * step / steps)) + 5e-3
+        for stepper, rates in zip(steppers, highest, strict=True):
+            for group, top in zip(stepper.param_groups, rates, strict=True):
+                group["lr"] = top * part
         value = loss()
-        optimiser.zero_grad()
+        networks.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(trained, 1.0)
-        optimiser.step()
+        for stepper in steppers:
+            stepper.step()
         averaged.update_parameters(networks)
         losses.append(value.item())
         done = step + 1
@@ -146,7 +166,7 @@ def fit(
                     "about": about,
                     "networks": networks.state_dict(),
                     "averaged": averaged.state_dict(),
-                    "optimiser": optimiser.state_dict(),
+                    "optimisers": [stepper.state_dict() for stepper in steppers],
                     "generator": generator.get_state(),
                     "dropout": torch.get_rng_state(),
                     "step": done,
@@ -244,8 +264,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--teacher", type=Path, metavar="FOLDER", help="distil this checkpoint into our encoder")
     parser.add_argument("--layer", type=int, metavar="N", help="transformer layer at which that checkpoint is cut")
     parser.add_argument("--temporal", choices=tuple(TEMPORAL), default="tcn")
-    parser.add_argument("--steps", type=int, default=8000)
-    parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--rate", type=float, default=RATE, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--save-every", type=int, default=200, metavar="STEPS")

@@ -1,0 +1,154 @@
+"""The training of the speech networks, on a corpus of a few invented seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is in the extra [export]")
+
+from torch import Tensor  # noqa: E402
+
+from export.speech.corpus.shard import Utterance, save_shard  # noqa: E402
+from export.speech.evaluate import faces_of  # noqa: E402
+from export.speech.expression import LOOKAHEADS, TEMPORAL  # noqa: E402
+from export.speech.features import load_corpus  # noqa: E402
+from export.speech.loss import lips_loss  # noqa: E402
+from export.speech.passages import BATCH, PASSAGE, SILENCE, Passages  # noqa: E402
+from export.speech.train import Networks, fit, train, trained  # noqa: E402
+
+
+def utterances(seed: int, phonemes: list[str]) -> list[Utterance]:
+    """Noise with a made-up phoneme every tenth of a second."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for _ in range(6):
+        audio = (rng.standard_normal(3 * 24_000) * 0.05).astype(np.float32)
+        made.append(Utterance(audio, [(phonemes[i % len(phonemes)], i / 10, (i + 1) / 10) for i in range(30)]))
+    return made
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("speech") / "corpus"
+    folder.mkdir()
+    save_shard(folder / "flite_one.npz", utterances(1, ["m", "aa", "s"]), "arpabet", 1e9)
+    save_shard(folder / "espeak_two.npz", utterances(2, ["p", "iy"]), "arpabet", 1e9)
+    save_shard(folder / "negatives.npz", utterances(3, ["pau"]), "arpabet", 1e9)
+    return folder
+
+
+def test_features_are_kept_for_each_shard(corpus: Path) -> None:
+    """Computing hours of spectrograms anew for one more voice would cost minutes at each start."""
+    first = load_corpus(corpus)
+    kept = corpus.with_suffix(".features") / "flite_one.pt"
+    stamp = kept.stat().st_mtime_ns
+    again = load_corpus(corpus)
+    assert kept.stat().st_mtime_ns == stamp
+    for voice, other in zip(first, again, strict=True):
+        assert voice.name == other.name
+        assert torch.equal(voice.log_power, other.log_power)
+
+
+def test_no_corpus_says_which_command_makes_one(tmp_path: Path) -> None:
+    """A traceback about an empty list would help nobody."""
+    with pytest.raises(FileNotFoundError, match=r"export\.speech\.corpus"):
+        load_corpus(tmp_path)
+
+
+def test_batches_repeat_with_their_seed_and_hold_still_passages(corpus: Path) -> None:
+    """Rooms and music must ask for a still mouth, or the mouth learns to move to them."""
+    voices = load_corpus(corpus)
+    batch = Passages(voices, torch.Generator().manual_seed(7)).batch()
+    again = Passages(voices, torch.Generator().manual_seed(7)).batch()
+    for one, other in ((batch.mel, again.mel), (batch.lips, again.lips), (batch.visemes, again.visemes)):
+        assert torch.equal(one, other)
+    assert batch.mel.shape == (BATCH, 64, PASSAGE)
+    assert batch.lips.shape == (BATCH, 4, PASSAGE // 2)
+    assert torch.isfinite(batch.mel).all()
+    assert batch.lips[:2].abs().max() == 0
+    assert (batch.visemes[:2] == SILENCE).all()
+    assert batch.lips[2:].abs().max() > 0.5
+
+
+def test_loss_holds_each_head_to_its_own_instant() -> None:
+    """A look-ahead trained one step off comes out as lips 17 ms out of step, in no way visible in the loss."""
+    steps, past = 60, 20
+    generator = torch.Generator().manual_seed(1)
+    lips = torch.rand(2, 4, steps, generator=generator)
+    visemes = torch.randint(0, 15, (2, steps), generator=generator)
+    perfect = []
+    for lookahead in LOOKAHEADS:
+        answer = torch.zeros(2, 19, steps)
+        answer[:, :2, lookahead:] = lips[:, :2, : steps - lookahead]
+        answer[:, 2:4, lookahead:] = torch.logit(lips[:, 2:, : steps - lookahead], eps=1e-4)
+        one_hot = torch.nn.functional.one_hot(visemes, 15).float().transpose(1, 2) * 20
+        answer[:, 4:, lookahead:] = one_hot[:, :, : steps - lookahead]
+        perfect.append(answer)
+    best = lips_loss(perfect, lips, visemes, past)
+    for head in range(len(LOOKAHEADS)):
+        shifted = list(perfect)
+        shifted[head] = shifted[head].roll(1, 2)
+        assert lips_loss(shifted, lips, visemes, past) > best + 0.1
+
+
+@pytest.mark.parametrize("temporal", TEMPORAL)
+def test_training_goes_on_where_it_was_stopped(corpus: Path, tmp_path: Path, temporal: str) -> None:
+    """Hours of training on two cores will be interrupted; what comes after must not depend on when."""
+    settings: dict[str, Any] = {"temporal": temporal, "steps": 4, "rate": 1e-3, "seed": 3}
+    torch.set_num_threads(1)
+    whole = train(corpus, tmp_path / "whole.pt", save_every=4, **settings)
+
+    # Two steps of the four, as train takes them, then a new process.
+    voices = load_corpus(corpus)
+    torch.manual_seed(3)
+    generator = torch.Generator().manual_seed(3)
+    networks = Networks(temporal)
+    passages = Passages(voices, generator)
+    left = iter(range(2))
+
+    def loss() -> Tensor:
+        next(left)  # the third step never comes
+        return networks.loss(passages.batch())
+
+    about = {"temporal": temporal, "steps": 4, "seed": 3}
+    with pytest.raises(StopIteration):
+        fit(networks, loss, lambda _: 0.0, generator, tmp_path / "p.pt", steps=4, rate=1e-3, save_every=2, about=about)
+    resumed = train(corpus, tmp_path / "p.pt", save_every=4, **settings)
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_a_checkpoint_of_another_model_is_refused(corpus: Path, tmp_path: Path) -> None:
+    """Going on from the wrong file would mix two courses, or fail with a page of shapes."""
+    train(corpus, tmp_path / "one.pt", temporal="tcn", steps=1, rate=1e-3, seed=3)
+    with pytest.raises(ValueError, match="transformer"):
+        train(corpus, tmp_path / "one.pt", temporal="transformer", steps=1, rate=1e-3, seed=3)
+
+
+def test_missing_checkpoint_is_named(tmp_path: Path) -> None:
+    """Whoever exports before training must learn the order."""
+    with pytest.raises(FileNotFoundError, match=r"export\.speech\.train"):
+        trained(tmp_path / "none.pt")
+
+
+@pytest.mark.parametrize("lookahead", [0, 2, 3])
+def test_whole_recordings_give_the_faces_of_their_windows(lookahead: int) -> None:
+    """Choices are made by faces of whole recordings; the server shows those of windows."""
+    torch.manual_seed(0)
+    networks = Networks().eval()
+    audio = np.random.default_rng(0).standard_normal(12 * 800 + 300).astype(np.float32) * 0.1
+    got = faces_of(networks, lookahead)(audio)
+    assert got.shape == (12, 52)
+    networks.expression.lookahead = lookahead
+    stream = np.concatenate([np.zeros(15_600, np.float32), audio, np.zeros(8000, np.float32)])
+    for frame in (0, 5, 11):
+        window = stream[(frame + lookahead) * 800 :][:16_400].copy()
+        if frame + lookahead > 11:  # the flush begins where the last whole request ends, or with what is left of it
+            window = stream[(frame + lookahead) * 800 :][:16_400]
+        with torch.inference_mode():
+            face = networks.expression(networks.encoder(torch.from_numpy(window)[None]))[0][0]
+        np.testing.assert_allclose(got[frame], face.numpy(), atol=1e-4)
