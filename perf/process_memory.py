@@ -19,11 +19,11 @@ class Memory(NamedTuple):
 
 def of_group(group: int) -> Memory:
     """All processes of a process group. Ended ones are left out."""
-    each = list(process_group.of_each(group, lambda folder, _: _of_process(folder)))
+    each = list(process_group.of_each(group, lambda folder, _: of_process(folder)))
     return Memory(sum(memory.rss for memory in each), sum(memory.pss for memory in each))
 
 
-def _of_process(folder: Path) -> Memory:
-    """`folder`: of one process in /proc."""
+def of_process(folder: Path) -> Memory:
+    """One process, by its folder in /proc."""
     sizes = dict(line.split(":") for line in (folder / "smaps_rollup").read_text().splitlines()[1:])
     return Memory(*(int(sizes[name].split()[0]) / 1024 for name in ("Rss", "Pss")))

@@ -70,6 +70,33 @@ def test_refusal_is_one_line(
     assert capsys.readouterr().err.strip().endswith("bad input: avatar 'eva' is not here, expected one of ada")
 
 
+def test_what_is_wrong_with_the_sound_is_told_once(
+    server: FakeTriton, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In words and without a line of Python: a user should know why the mouth is not at its best."""
+    path = tmp_path / "phone.wav"
+    soundfile.write(path, np.outer(np.sin(np.arange(8_000) / 5), [0.2, 0.1]) + 0.3, 8_000, subtype="FLOAT")
+    assert main(["render", str(path), "-o", str(tmp_path / "face.csv"), "--url", server.url]) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert [line for line in told if line.startswith(str(path))] == [
+        f"{path} has 2 channels: the mouth follows the mean of them",
+        f"{path} has an offset of +0.30 of full scale; the mouth does not follow it",
+        f"{path} holds nothing above 4000 Hz, as on a telephone: hissing sounds look less exact",
+    ]
+    assert not any("Warning" in line for line in told)
+
+
+def test_broken_sound_opens_no_session(server: FakeTriton, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A sample that is none, at the end of a file: told before the first frame, not after an hour of them."""
+    path = tmp_path / "broken.wav"
+    soundfile.write(path, np.append(np.zeros(100_000), np.nan), 24_000, subtype="FLOAT")
+    assert main(["render", str(path), "-o", str(tmp_path / "face.csv"), "--url", server.url]) == 1
+    expected = f"facestream render: {path}: sample 100000 (4.167 s) is nan, expected finite numbers in [-1, 1]"
+    assert capsys.readouterr().err.strip() == expected
+    assert not server.seen
+    assert not (tmp_path / "face.csv").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
