@@ -154,7 +154,8 @@ _LETTERS: Final = {
     "c~": ("postalveolar",),
     "s~": ("postalveolar",),
     "z~": ("postalveolar",),
-    "{": ("AE",),
+    "@": ("AE",),  # the Finnish voices' letter a with two dots
+    "Z": ("postalveolar",),
     "7": ("OW",),
 }
 

@@ -163,7 +163,7 @@ def test_every_language_has_words_enough_and_unknown_ones_are_named() -> None:
         ("ay", "russian", "AX"),
         ("tt", "russian", "alveolar"),
         ("s~", "letters", "postalveolar"),
-        ("{", "letters", "AE"),
+        ("@", "letters", "AE"),
         ("7", "letters", "OW"),
         ("m:", "letters", "bilabial"),
     ],
