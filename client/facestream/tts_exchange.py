@@ -22,7 +22,7 @@ def check_whole_text(text: str) -> None:
     if len(text) > MAX_CHARACTERS:
         raise BadInput(f"the text has {len(text):,} characters; expected at most {MAX_CHARACTERS:,}")
     check_text(text)
-    if not any(passage.text or passage.pause_s for passage in parse(text)):
+    if not any(passage.text or passage.pause_s for passage in list(parse(text))):  # all of it is to be looked at
         raise BadInput("the text holds marks, but nothing to speak")
 
 

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import grpc
 import numpy as np
-from facestream.contract import CHUNK_SAMPLES, FRAME_SIZE, LOOKAHEAD_FRAMES, WINDOW_SAMPLES
+from facestream.contract import CHUNK_SAMPLES, FRAME_SIZE, LOOKAHEAD_FRAMES, SPEECH_MODEL, WINDOW_SAMPLES
+from facestream.tts_marks import parse
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
@@ -113,6 +114,10 @@ class FakeTriton(FakeRepository, service_pb2_grpc.GRPCInferenceServiceServicer):
         self.seconds = 0.0
         """Time for one answer."""
         self.statistics = service_pb2.ModelStatisticsResponse()
+        self.texts: list[str] = []
+        """What the model tts was asked to speak."""
+        self.refuse_text: dict[str, str] = {}
+        """Text -> message."""
         self._lock = threading.Lock()
         self._server = grpc.server(futures.ThreadPoolExecutor(16))
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self, self._server)
@@ -125,6 +130,19 @@ class FakeTriton(FakeRepository, service_pb2_grpc.GRPCInferenceServiceServicer):
 
     def ModelReady(self, request: Any, context: Any) -> Any:
         return service_pb2.ModelReadyResponse(ready=request.name != "avatar_h264")
+
+    def speech(self, request: Any) -> Iterator[Any]:
+        """One chunk for each word, which holds a hundredth of the word's length."""
+        raw = dict(zip([tensor.name for tensor in request.inputs], request.raw_input_contents, strict=True))
+        text = raw["TEXT"].rstrip(b"\0").decode()
+        self.texts.append(text)
+        if text in self.refuse_text:
+            yield service_pb2.ModelStreamInferResponse(error_message=self.refuse_text[text])
+            return
+        for passage in parse(text, np.frombuffer(raw["EMOTION"], "<f4")):
+            for word in passage.text.split():
+                yield speech_response(request.id, np.full(CHUNK_SAMPLES, len(word) / 100, np.float32), passage.emotion)
+        yield speech_response(request.id)
 
     def ModelStatistics(self, request: Any, context: Any) -> Any:
         return self.statistics
@@ -152,12 +170,31 @@ class FakeTriton(FakeRepository, service_pb2_grpc.GRPCInferenceServiceServicer):
                 continue
             time.sleep(self.seconds)
             request = waiting[0]
+            if request.model_name == SPEECH_MODEL:
+                yield from self.speech(request)
+                waiting.popleft()
+                continue
             with self._lock:
                 response = self.answer(request, connection)
             waiting.popleft()
             if response is None:
                 context.abort(grpc.StatusCode.UNAVAILABLE, "the network is gone")
             yield response
+
+
+def speech_response(
+    request_id: str, sound: NDArray[np.float32] | None = None, emotion: NDArray[np.float32] | None = None
+) -> Any:
+    """A response of the model tts; the final one without `sound`."""
+    response = service_pb2.ModelStreamInferResponse()
+    response.infer_response.id = request_id
+    response.infer_response.parameters["triton_final_response"].bool_param = sound is None
+    if sound is not None:
+        emotion = np.zeros(8, np.float32) if emotion is None else emotion
+        for name, array in (("AUDIO", sound), ("EMOTION", emotion)):
+            response.infer_response.outputs.add(name=name, datatype="FP32", shape=[1, *array.shape])
+            response.infer_response.raw_output_contents.append(array.tobytes())
+    return response
 
 
 def _read(request: Any, connection: int) -> Seen:

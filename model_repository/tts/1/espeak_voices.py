@@ -65,8 +65,8 @@ class Library:
         self._callback = _Callback(self._take)  # kept: the library holds only its address
         self._library.espeak_SetSynthCallback(self._callback)
         self._emit: Callable[[NDArray[np.float32]], bool] | None = None
-        self.languages = self._list(None)
-        self.variants = self._list(b"variant")
+        self.languages = self._list_languages()
+        self.variants = self._list_variants()
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         threading.Thread(target=self._work, name="espeak-ng", daemon=True).start()
 
@@ -141,7 +141,9 @@ class Library:
             answer.put(error)
 
     def _choose(self, voice: str) -> None:
-        if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
+        language, plus, variant = voice.partition("+")
+        identifier = self.languages.get(language)
+        if identifier is None or self._library.espeak_SetVoiceByName(f"{identifier}{plus}{variant}".encode()) != 0:
             raise RuntimeError(f"espeak-ng has no voice '{voice}'")
 
     def _take(self, samples: Any, count: int, events: Any) -> int:
@@ -151,21 +153,24 @@ class Library:
         pcm = np.ctypeslib.as_array(samples, (count,)) if count > 0 else np.zeros(0, np.int16)
         return 0 if self._emit(pcm.astype(np.float32) / np.float32(32768)) else 1
 
-    def _list(self, wanted: bytes | None) -> frozenset[str]:
-        """Names of the languages; of the variants where they are `wanted`."""
-        specification = _Voice(languages=wanted) if wanted else None
-        voices = self._library.espeak_ListVoices(ctypes.byref(specification) if specification else None)
-        names: set[str] = set()
-        for entry in iter_pointers(voices):
-            identifier = (entry.identifier or b"").decode(errors="replace")
-            if wanted:
-                names.add(identifier.rpartition("/")[2])
-            elif not identifier.startswith("mb/"):  # MBROLA's voices are not in the package
-                names.update(_languages(entry))
-        return frozenset(names)
+    def _list_languages(self) -> dict[str, str]:
+        """Name of each language, and the voice file that speaks it: of several the one that espeak-ng prefers."""
+        found: dict[str, tuple[int, str]] = {}
+        for voice in _follow(self._library.espeak_ListVoices(None)):
+            identifier = (voice.identifier or b"").decode(errors="replace")
+            if identifier.startswith("mb/"):  # MBROLA's voices are not in the package
+                continue
+            for priority, name in _languages(voice):
+                found[name] = min(found.get(name, (priority, identifier)), (priority, identifier))
+        return {name: identifier for name, (_, identifier) in found.items()}
+
+    def _list_variants(self) -> frozenset[str]:
+        wanted = _Voice(languages=b"variant")
+        voices = _follow(self._library.espeak_ListVoices(ctypes.byref(wanted)))
+        return frozenset((voice.identifier or b"").decode(errors="replace").rpartition("/")[2] for voice in voices)
 
 
-def iter_pointers(array: Any) -> Iterator[Any]:
+def _follow(array: Any) -> Iterator[Any]:
     """What the pointers of an array that ends in NULL point to."""
     index = 0
     while array[index]:
@@ -173,13 +178,13 @@ def iter_pointers(array: Any) -> Iterator[Any]:
         index += 1
 
 
-def _languages(voice: Any) -> Iterator[str]:
-    address = ctypes.cast(
-        ctypes.c_void_p.from_buffer(voice, _Voice.languages.offset), ctypes.c_void_p
-    ).value  # the bytes go on behind the first zero, which c_char_p does not show
-    while address and ctypes.string_at(address, 1) != b"\0":
+def _languages(voice: Any) -> Iterator[tuple[int, str]]:
+    """Priority, low is preferred, and name of each language of a voice."""
+    # The bytes go on behind the first zero, which c_char_p does not show.
+    address = ctypes.c_void_p.from_buffer(voice, _Voice.languages.offset).value
+    while address and (priority := ctypes.string_at(address, 1)[0]):
         name = ctypes.string_at(address + 1)
-        yield name.decode(errors="replace")
+        yield priority, name.decode(errors="replace")
         address += len(name) + 2
 
 

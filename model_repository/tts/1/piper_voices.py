@@ -33,7 +33,7 @@ _BEGIN, _END, _PAD = "^", "$", "_"
 _PAUSE_S = 0.25  # behind a sentence
 _LONG = 60  # characters of a sentence whose first clause is spoken by itself
 _SHORT = 12  # characters that a clause needs to stand alone
-_CLAUSE = re.compile(r"[^.!?…,;:。！？，；：]+(?:[.!?…,;:。！？，；：]+(?=\s|[^\x00-\xff]|$)|[.!?…,;:]+|$)")
+_CLAUSE = re.compile(r".+?(?:[.!?…,;:]+(?=\s|$)|[。！？，；：]+|$)", re.DOTALL)
 _PLAIN = str.maketrans("…。！？，；：", "..!?,;:")
 _LANGUAGE_SWITCH = re.compile(r"\([^)]*\)")  # "(en)": espeak-ng says so where a word is of another language
 

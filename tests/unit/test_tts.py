@@ -1,0 +1,256 @@
+"""The client's side of speech: sentence after sentence, one ahead, and the right sound and emotion with each frame."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from facestream import aio
+from facestream.cli.main import main
+from facestream.contract import CHUNK_SAMPLES
+from facestream.errors import BadInput, FrameTimeout, OutOfOrder, ServerUnavailable, SessionRefused
+from facestream.parameters import EMOTIONS
+from facestream.protocol import emotion_vector
+from facestream.say import SpokenSound, say, say_async
+from facestream.session import Client
+from facestream.tts import AHEAD, TextToSpeech
+from facestream.tts_exchange import SpeechExchange
+from facestream.tts_protocol import SpokenChunk
+from facestream.video import decode
+from fake_triton import FakeTriton, speech_response
+
+HAPPY = EMOTIONS.index("happy")
+
+
+@pytest.fixture
+def server() -> Iterator[FakeTriton]:
+    fake = FakeTriton()
+    yield fake
+    fake.stop()
+
+
+def lengths(chunks: list[SpokenChunk]) -> list[int]:
+    """The words' lengths: the fake server writes them into the sound."""
+    return [round(float(chunk.sound[0]) * 100) for chunk in chunks]
+
+
+def test_a_text_is_spoken_sentence_by_sentence(server: FakeTriton) -> None:
+    chunks = list(TextToSpeech(server.url).speak("I am. You were here! [happy] We go", emotion={"sad": 0.5}))
+    assert server.texts == ["I am.", "You were here!", "[happy] We go"]
+    assert lengths(chunks) == [1, 3, 3, 4, 5, 2, 2]
+    assert [chunk.emotion[HAPPY] for chunk in chunks] == [0] * 5 + [1] * 2
+    assert chunks[0].emotion[EMOTIONS.index("sad")] == 0.5
+    assert chunks[3].sentence == "You were here!"
+
+
+def test_an_emotion_holds_across_sentences(server: FakeTriton) -> None:
+    """Each sentence is a request of its own, and the server remembers none."""
+    chunks = list(TextToSpeech(server.url).speak("[happy 0.6] One. Two. [sad] Three. Four."))
+    assert [round(float(chunk.emotion[HAPPY]), 3) for chunk in chunks] == [0.6, 0.6, 0, 0]
+
+
+def test_no_more_than_two_sentences_are_on_their_way(server: FakeTriton) -> None:
+    """Synthesis is faster than speech: without a limit an hour of sound would wait in memory."""
+    speech = TextToSpeech(server.url).speak("One. " * 50)
+    next(speech)
+    time.sleep(0.3)
+    assert len(server.texts) <= AHEAD
+    assert len(list(speech)) == 49
+    assert len(server.texts) == 50
+
+
+def test_text_may_come_while_it_is_spoken(server: FakeTriton) -> None:
+    """A language model's first sentence must be heard before its last one is written."""
+    heard = threading.Event()
+
+    def tokens() -> Iterator[str]:
+        yield "First one. Sec"
+        assert heard.wait(10)
+        yield "ond."
+
+    speech = TextToSpeech(server.url).speak(tokens())
+    assert lengths([next(speech), next(speech)]) == [5, 4]
+    heard.set()
+    assert lengths(list(speech)) == [7]
+
+
+def test_faults_of_the_text_source_reach_the_caller_after_what_was_said(server: FakeTriton) -> None:
+    def tokens() -> Iterator[str]:
+        yield "One. Two. "
+        raise ValueError("the model has stopped")
+
+    heard: list[SpokenChunk] = []
+    with pytest.raises(ValueError, match="the model has stopped"):
+        heard.extend(TextToSpeech(server.url).speak(tokens()))
+    with pytest.raises(BadInput, match="hapy"):
+        heard.extend(TextToSpeech(server.url).speak(iter(["Three. Four. ", "[hapy] Five."])))
+    assert lengths(heard) == [4, 6, 5]
+
+
+def test_wrong_texts_are_refused_before_a_server_is_asked() -> None:
+    speech = TextToSpeech("127.0.0.1:9")
+    for text in ("", "One. [hapy] Two.", "a\0b"):
+        with pytest.raises(BadInput):
+            speech.speak(text)
+    with pytest.raises(BadInput, match="speed is 3"):
+        speech.speak("One.", speed=3)
+    with pytest.raises(BadInput, match="is no name"):
+        speech.speak("One.", voice="../x")
+
+
+def test_the_servers_words_reach_the_caller(server: FakeTriton) -> None:
+    """An engine that is not installed must not look like a lost connection."""
+    server.refuse_text = {
+        "One.": "session refused: espeak-ng is not installed: pip install 'facestream[tts]'",
+        "Two.": "bad input: voice 'x' is not here; expected one of de, en",
+    }
+    with pytest.raises(SessionRefused, match="pip install"):
+        list(TextToSpeech(server.url).speak("One."))
+    with pytest.raises(BadInput, match="expected one of de, en"):
+        list(TextToSpeech(server.url).speak("Two.", voice="x"))
+    with pytest.raises(ServerUnavailable, match=r"no speech from 127\.0\.0\.1:9"):
+        list(TextToSpeech("127.0.0.1:9").speak("One."))
+
+
+def test_a_server_that_hangs_is_given_up(server: FakeTriton) -> None:
+    server.gate.clear()
+    with pytest.raises(FrameTimeout, match=r"within 0\.2 s"):
+        list(TextToSpeech(server.url, deadline=0.2).speak("One."))
+
+
+def test_answers_to_two_sentences_do_not_mix() -> None:
+    """The server works on both at a time."""
+    exchange = SpeechExchange("", 1.0, emotion_vector(None))
+    exchange.request("One."), exchange.request("Two.")
+    sounds = {value: np.full(CHUNK_SAMPLES, value, np.float32) for value in (1, 2, 3, 4)}
+    order = [("0", 1), ("1", 3), ("1", 4), ("1", None), ("0", 2), ("0", None)]
+    found: list[float | None] = []
+    for request_id, value in order:
+        for chunk in exchange.receive(speech_response(request_id, None if value is None else sounds[value])):
+            found.append(None if chunk is None else float(chunk.sound[0]))
+    assert found == [1, 2, None, 3, 4, None]
+    assert not exchange.waiting
+    with pytest.raises(OutOfOrder):
+        list(exchange.receive(speech_response("7")))
+
+
+def test_each_frame_has_its_sound_and_emotion(server: FakeTriton) -> None:
+    """A lip that moves to another word's sound, or a smile at the wrong word, is what users would see."""
+    with Client(server.url) as client, client.session(output="parameters") as session:
+        spoken = list(say(session, TextToSpeech(server.url).speak("A bb. [happy 0.5] Ccc dddd.")))
+    assert [frame.frame.index for frame in spoken] == [0, 1, 2, 3]
+    assert [round(float(frame.sound[0]) * 100) for frame in spoken] == [1, 3, 3, 5]
+    sent = [(round(float(seen.sound[0]) * 100), round(float(seen.emotion[HAPPY]), 3)) for seen in server.seen]
+    assert sent == [(1, 0), (3, 0), (3, 0.5), (5, 0.5), (0, 0.5), (0, 0.5)]  # and the two frames of look-ahead
+
+
+def test_asyncio_says_the_same(server: FakeTriton) -> None:
+    async def collect() -> list[int]:
+        async with aio.Client(server.url) as client, client.session(output="parameters") as session:
+            speech = TextToSpeech(server.url).speak("A bb. [happy] Ccc dddd.")
+            return [round(float(spoken.sound[0]) * 100) async for spoken in say_async(session, speech)]
+
+    assert asyncio.run(collect()) == [1, 3, 3, 5]
+    assert [float(seen.emotion[HAPPY]) for seen in server.seen] == [0, 0, 1, 1, 1, 1]
+
+
+def test_a_slow_voice_leaves_no_hole_in_a_live_session(server: FakeTriton) -> None:
+    """Ten silent seconds would end the session on the server; before that the face would freeze."""
+
+    def slow() -> Iterator[SpokenChunk]:
+        for number in range(2):
+            yield SpokenChunk(np.full(CHUNK_SAMPLES, 0.5, np.float32), emotion_vector(None), f"{number}")
+            time.sleep(0.3)
+
+    with Client(server.url) as client, client.session(output="parameters") as session:
+        spoken = list(say(session, slow(), realtime=True))
+    sounds = [float(frame.sound[0]) for frame in spoken]
+    assert sounds[0] == 0.5
+    assert sounds.count(0.5) == 2
+    assert sounds.index(0.5, 1) >= 5
+    with Client(server.url) as client, client.session(output="parameters") as session:
+        assert len(list(say(session, slow()))) == 2  # nobody waits: nothing to fill
+
+
+def test_leaving_early_ends_everything(server: FakeTriton) -> None:
+    """Threads and connections of abandoned speech would pile up in a service."""
+    before = threading.active_count()
+    for _ in range(5):
+        with Client(server.url) as client, client.session(output="parameters") as session:
+            next(say(session, TextToSpeech(server.url).speak("Word. " * 1000)))
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before + 3 and time.monotonic() < deadline:  # gRPC keeps some of its own
+        time.sleep(0.05)
+    assert threading.active_count() <= before + 3
+    assert len(server.texts) < 5 * 50
+
+
+def test_nothing_to_speak_is_an_error(server: FakeTriton) -> None:
+    with (
+        Client(server.url) as client,
+        client.session(output="parameters") as session,
+        pytest.raises(BadInput, match="nothing that the voice can speak"),
+    ):
+        list(say(session, iter([])))
+
+
+def test_the_sound_of_a_film_grows_with_it() -> None:
+    sound = SpokenSound()
+    assert sound.read(1024).shape == (0, 1)
+    for value in (1, 2):
+        sound.push(np.full(800, value, np.float32))
+    blocks = [sound.read(500) for _ in range(5)]
+    np.testing.assert_array_equal(np.concatenate(blocks)[:, 0], np.repeat([1, 2], 800).astype(np.float32))
+
+
+def test_film(server: FakeTriton, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One command from a text to a film with sound."""
+    film, text = tmp_path / "film.mp4", tmp_path / "text.txt"
+    text.write_text("One two three. [happy] Four five.")
+    assert main(["say", "-f", str(text), "-o", str(film), "--url", server.url, "--pictures"]) == 0
+    decoded = decode(film)
+    assert len(decoded.pictures) == 5
+    assert decoded.sound_rate == 24_000
+    assert abs(len(decoded.sound) - 5 * CHUNK_SAMPLES) <= 1024
+    assert {seen.avatar for seen in server.seen} == {"ada"}
+    assert "first frame" in capsys.readouterr().out
+
+
+def test_text_from_standard_input(
+    server: FakeTriton, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import io
+    import sys
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"One two.")))
+    table = tmp_path / "face.csv"
+    assert main(["say", "-", "-o", str(table), "--url", server.url, "--quiet"]) == 0
+    assert len(table.read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["[hapy] Hi"], "the mark '[hapy]' at line 1, character 1"),
+        ([""], "the text is empty"),
+        (["Hi", "--speed", "9"], "speed is 9"),
+        (["Hi", "--voice", "../x"], "is no name"),
+        (["-f", "/no/such/file"], "/no/such/file cannot be read"),
+        (["-f", "LATIN"], "latin.txt: the text is not UTF-8: byte 0xFC"),
+        (["Hi", "-o", "film.avi"], "film.avi; expected a name"),
+        (["Hi", "--url", "127.0.0.1:9"], "start a server with `facestream serve`"),
+    ],
+)
+def test_wrong_input_is_told_before_a_file_is_touched(
+    words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "latin.txt").write_bytes("für".encode("latin-1"))
+    assert main(["say", *(str(tmp_path / "latin.txt") if word == "LATIN" else word for word in words)]) == 1
+    assert told in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["latin.txt"]

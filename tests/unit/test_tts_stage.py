@@ -1,0 +1,413 @@
+"""The model tts without Triton: voices, engines, and sound with emotions out of text."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from facestream.contract import CHUNK_SAMPLES, SAMPLE_RATE
+from facestream.errors import BadInput
+from facestream.parameters import EMOTIONS
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+from piper_voices import PiperEngine, parts
+from spoken_text import MAX_SECONDS, speak
+from synthesizer import EngineMissing
+from voice_list import Voices
+
+NONE = np.zeros(len(EMOTIONS), np.float32)
+HAPPY = np.eye(len(EMOTIONS), dtype=np.float32)[EMOTIONS.index("happy")]
+
+
+class Tone:
+    """A voice that gives 1000 samples for each character, in blocks, and counts what it was asked for."""
+
+    def __init__(self, sample_rate: int = SAMPLE_RATE, level: float = 0.5) -> None:
+        self.sample_rate = sample_rate
+        self.level = level
+        self.texts: list[str] = []
+        self.blocks = 0
+
+    def synthesize(self, text: str, speed: float) -> Iterator[NDArray[np.float32]]:
+        self.texts.append(text)
+        for _ in text:
+            self.blocks += 1
+            yield np.full(round(1000 / speed), self.level, np.float32)
+
+
+def test_chunks_are_of_one_frame_and_none_is_lost() -> None:
+    voice = Tone()
+    chunks = list(speak("abc. Def", voice, 1.0, NONE))
+    assert all(sound.shape == (CHUNK_SAMPLES,) and sound.dtype == np.float32 for sound, _ in chunks)
+    sound = np.concatenate([sound for sound, _ in chunks])
+    assert voice.texts == ["abc.", "Def"]
+    assert len(chunks) == -(-7000 // CHUNK_SAMPLES)
+    np.testing.assert_allclose(sound[:7000], 0.5)
+    np.testing.assert_array_equal(sound[7000:], 0)
+
+
+@pytest.mark.parametrize("rate", [16_000, 22_050, 48_000])
+def test_other_rates_become_24_khz(rate: int) -> None:
+    """A voice at the wrong rate speaks like a mouse."""
+    sound = np.concatenate([sound for sound, _ in speak("abcdefgh", Tone(rate), 1.0, NONE)])
+    assert abs(np.count_nonzero(np.abs(sound) > 0.25) - 8000 * SAMPLE_RATE / rate) < 20
+
+
+def test_first_chunk_leaves_before_the_sentence_is_done() -> None:
+    voice = Tone()
+    next(speak("x" * 100, voice, 1.0, NONE))
+    assert voice.blocks <= 2
+
+
+def test_an_emotion_begins_with_the_first_chunk_of_its_words() -> None:
+    chunks = list(speak("abcd [happy] efgh", Tone(), 1.0, NONE))
+    change = next(index for index, (_, emotion) in enumerate(chunks) if emotion.any())
+    assert change == 4000 // CHUNK_SAMPLES
+    np.testing.assert_array_equal(chunks[0][1], NONE)
+    np.testing.assert_array_equal(chunks[-1][1], HAPPY)
+    np.testing.assert_array_equal(next(speak("[happy] a", Tone(), 1.0, NONE))[1], HAPPY)
+    assert list(speak("[happy]", Tone(), 1.0, NONE)) == []
+
+
+def test_pauses_are_as_long_as_they_say() -> None:
+    sound = np.concatenate([sound for sound, _ in speak("a [pause 0.25] [pause 1.5] b", Tone(), 1.0, NONE)])
+    np.testing.assert_array_equal(sound[1000 : 1000 + round(1.75 * SAMPLE_RATE)], 0)
+    assert sound[1000 + round(1.75 * SAMPLE_RATE)] == 0.5
+
+
+def test_nobody_gets_hours_out_of_one_request() -> None:
+    """A client that does not read makes the server hold it all."""
+    found: list[object] = []
+    with pytest.raises(BadInput, match="more than 300 s to speak"):
+        found.extend(speak("[pause 10]" * 40, Tone(), 1.0, NONE))
+    assert len(found) <= MAX_SECONDS * SAMPLE_RATE / CHUNK_SAMPLES
+
+
+def test_a_wrong_mark_is_told_before_any_sound() -> None:
+    voice = Tone()
+    with pytest.raises(BadInput, match="hapy"):
+        next(speak("Hello. [hapy] You.", voice, 1.0, NONE))
+    assert voice.texts == []
+
+
+# --- voices -----------------------------------------------------------------------------------------------------
+
+
+class Shelf:
+    """An engine with the voices it is given."""
+
+    def __init__(self, *names: str, missing: bool = False) -> None:
+        self._names = names
+        self._missing = missing
+
+    def voice(self, name: str) -> Tone | None:
+        if self._missing:
+            raise EngineMissing("shelf is not installed: pip install shelf")
+        if name == "broken":
+            raise ValueError("broken.onnx cannot be loaded")
+        return Tone() if name in self._names else None
+
+    def names(self) -> list[str]:
+        return list(self._names)
+
+
+def test_voices_by_name() -> None:
+    voices = Voices("b", [Shelf("a"), Shelf("b")])
+    assert voices.find("a")
+    assert voices.find("")
+    with pytest.raises(BadInput, match="voice 'c' is not here; expected one of a, b"):
+        voices.find("c")
+    with pytest.raises(BadInput, match=r"voice 'broken': broken\.onnx cannot be loaded"):
+        voices.find("broken")
+
+
+def test_an_engine_that_is_not_installed_stops_only_its_own_voices() -> None:
+    voices = Voices("b", [Shelf("a"), Shelf(missing=True)])
+    assert voices.find("a")
+    with pytest.raises(EngineMissing, match="pip install shelf"):
+        voices.find("")
+
+
+# --- espeak-ng --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def espeak() -> Any:
+    """The module `espeak_voices`, where the library is installed."""
+    pytest.importorskip("espeakng_loader", reason="espeak-ng is an extra: pip install 'facestream[tts]'")
+    import espeak_voices
+
+    return espeak_voices
+
+
+def said(espeak: Any, text: str, voice: str = "en-us", speed: float = 1.0) -> NDArray[np.float32]:
+    found = espeak.EspeakEngine().voice(voice)
+    return np.concatenate([np.zeros(0, np.float32), *found.synthesize(text, speed)])
+
+
+def test_espeak_speaks(espeak: Any) -> None:
+    sound = said(espeak, "Hello world, how are you today?")
+    assert 1.5 < len(sound) / 22_050 < 3.5
+    assert 0.2 < np.abs(sound).max() <= 1.0
+    assert len(said(espeak, "Hello world, how are you today?", speed=2.0)) < 0.7 * len(sound)
+
+
+def test_espeak_pauses_behind_a_sentence_only(espeak: Any) -> None:
+    """Sentence by sentence, the pauses between them would be lost; at a cut in mid-sentence there must be none."""
+    assert not said(espeak, "Hello there.")[-4000:].any()
+    assert said(espeak, "Hello there,")[-1000:].any()
+
+
+def test_espeak_knows_its_voices(espeak: Any) -> None:
+    engine = espeak.EspeakEngine()
+    assert {"en-us", "en-gb", "de", "fr-fr", "es", "zh"} <= set(engine.names())
+    assert espeak.library().languages["fr"] == "roa/fr"
+    for name in engine.names():
+        assert len(said(espeak, "1.", name)), name
+    assert engine.voice("en-us+f3") is not None
+    for name in ("xx", "en-us+nobody", "mb-de1", "../../etc/passwd", ""):
+        assert engine.voice(name) is None
+
+
+def test_espeak_gives_sound_before_the_end(espeak: Any) -> None:
+    sound = espeak.EspeakEngine().voice("en-us").synthesize("A long sentence goes on and on. " * 9, 1.0)
+    assert len(next(sound)) < 22_050 / 10
+    sound.close()
+    assert len(said(espeak, "Hi.")) < 22_050  # the engine is free again
+
+
+def test_texts_of_two_users_do_not_mix(espeak: Any) -> None:
+    """The library is one engine for the process: voice, rate and callback are global."""
+    wanted = {"en-us": "My name is Ada, and I like numbers.", "de": "Ich wohne in Berlin.", "fr-fr": "Bonjour, ça va?"}
+    alone = {voice: said(espeak, text, voice) for voice, text in wanted.items()}
+    found: list[tuple[str, NDArray[np.float32]]] = []
+
+    def talk(voice: str) -> None:
+        for _ in range(6):
+            found.append((voice, said(espeak, wanted[voice], voice)))
+
+    threads = [threading.Thread(target=talk, args=(voice,)) for voice in wanted for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 36
+    for voice, sound in found:
+        # It never says a text twice alike to the sample, but to a hundredth of its length and loudness.
+        assert abs(len(sound) - len(alone[voice])) < 0.02 * len(alone[voice])
+        assert np.corrcoef(loudness(sound), loudness(alone[voice]))[0, 1] > 0.95
+
+
+def loudness(sound: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[60], over the length of the sound."""
+    return np.array([np.sqrt(np.mean(part**2)) for part in np.array_split(sound, 60)], np.float32)
+
+
+def test_espeak_survives_any_text(espeak: Any) -> None:
+    """A crash of the engine is a crash of the stage, for all users."""
+    rng = np.random.default_rng(3)
+    for _ in range(60):
+        points = rng.choice([0x20, 0x41, 0x7F, 0x300, 0x4E00, 0x600, 0x1F600, 0x10FFFD, 0x200D, 0x5B], 40)
+        text = "".join(chr(int(point) + int(rng.integers(0, 60))) for point in points if point < 0x10FF00)
+        assert len(said(espeak, text)) < 22_050 * 120
+    assert len(said(espeak, "<voice name='de'><mark name=''/>&amp; \\ %s %n {} [[h@l'oU]]")) < 22_050 * 30
+
+
+def test_without_espeak_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ctypes.util
+
+    import espeak_voices
+
+    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
+    monkeypatch.setattr(ctypes.util, "find_library", lambda name: None)
+    with pytest.raises(EngineMissing, match=r"pip install 'facestream\[tts\]'"):
+        espeak_voices.Library()
+
+
+# --- Piper ------------------------------------------------------------------------------------------------------
+
+SYMBOLS = ["_", "^", "$", " ", ".", ",", "?", *"abcdefghijklmnopqrstuvwxyzəʊˈ"]
+
+
+def add_voice(folder: Path, name: str, speakers: int = 1, **changes: Any) -> Path:
+    """A voice in Piper's layout whose network gives scales[1] * 100 samples for each id, of the height id / 100.
+
+    With several speakers, the height is that of the speaker's number / 10 more.
+    """
+    folder.mkdir(exist_ok=True)
+    nodes = [
+        helper.make_node("Cast", ["input"], ["ids"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["ids", "hundredth"], ["scaled"]),
+        helper.make_node("Unsqueeze", ["scaled", "last"], ["column"]),
+        helper.make_node("Slice", ["scales", "one", "two"], ["length"]),
+        helper.make_node("Mul", ["length", "hundred"], ["samples"]),
+        helper.make_node("Cast", ["samples"], ["count"], to=TensorProto.INT64),
+        helper.make_node("Concat", ["ones", "count"], ["repeats"], axis=0),
+        helper.make_node("Tile", ["column", "repeats"], ["grid"]),
+        helper.make_node("Reshape", ["grid", "flat"], ["sound"]),
+    ]
+    inputs = [
+        helper.make_tensor_value_info("input", TensorProto.INT64, ["batch", "phonemes"]),
+        helper.make_tensor_value_info("input_lengths", TensorProto.INT64, ["batch"]),
+        helper.make_tensor_value_info("scales", TensorProto.FLOAT, [3]),
+    ]
+    if speakers > 1:
+        inputs.append(helper.make_tensor_value_info("sid", TensorProto.INT64, ["batch"]))
+        nodes += [
+            helper.make_node("Cast", ["sid"], ["speaker"], to=TensorProto.FLOAT),
+            helper.make_node("Div", ["speaker", "ten"], ["shift"]),
+            helper.make_node("Add", ["sound", "shift"], ["output"]),
+        ]
+    else:
+        nodes.append(helper.make_node("Identity", ["sound"], ["output"]))
+    constants = {
+        "hundredth": np.array(0.01, np.float32),
+        "hundred": np.array(100, np.float32),
+        "ten": np.array(10, np.float32),
+        "last": np.array([2]),
+        "one": np.array([1]),
+        "two": np.array([2]),
+        "ones": np.array([1, 1]),
+        "flat": np.array([1, 1, 1, -1]),
+    }
+    graph = helper.make_graph(
+        nodes,
+        "voice",
+        inputs,
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", 1, 1, "samples"])],
+        [onnx.numpy_helper.from_array(value, key) for key, value in constants.items()],
+    )
+    file = folder / f"{name}.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), file)
+    config = {
+        "audio": {"sample_rate": 22_050, "quality": "medium"},
+        "espeak": {"voice": "en-us"},
+        "inference": {"noise_scale": 0.667, "length_scale": 1, "noise_w": 0.8},
+        "phoneme_type": "espeak",
+        "phoneme_map": {},
+        "phoneme_id_map": {symbol: [number] for number, symbol in enumerate(SYMBOLS)},
+        "num_symbols": 256,
+        "num_speakers": speakers,
+        "speaker_id_map": {f"person{number}": number for number in range(speakers)} if speakers > 1 else {},
+        "piper_version": "1.0.0",
+    } | changes
+    file.with_suffix(".onnx.json").write_text(json.dumps(config))
+    return file
+
+
+def spell(text: str, voice: str) -> str:
+    """In place of espeak-ng: the letters themselves."""
+    assert voice == "en-us"
+    return text.lower()
+
+
+@pytest.fixture
+def piper(tmp_path: Path) -> PiperEngine:
+    pytest.importorskip("onnxruntime")
+    add_voice(tmp_path, "en_US-tiny-low")
+    return PiperEngine(tmp_path, spell)
+
+
+def test_piper_is_given_padded_phonemes_and_punctuation(piper: PiperEngine) -> None:
+    """VITS voices are trained on exactly this layout; another one is babble."""
+    voice = piper.voice("en_US-tiny-low")
+    assert voice is not None
+    ids = [SYMBOLS[number] for number in voice.phoneme_ids("Ab, c 3.5? Ü")]  # no digits here
+    assert "".join(ids[::2]) == "^ab, c .?u$"
+    assert set(ids[1::2]) == {"_"}
+    (sound,) = list(voice.synthesize("ab", 1.0))
+    np.testing.assert_allclose(np.unique(sound), [SYMBOLS.index(s) / 100 for s in "_^$ab"], atol=1e-6)
+    assert len(sound) == 7 * 100  # ^ _ a _ b _ $
+
+
+def test_piper_speed_and_pause(piper: PiperEngine) -> None:
+    voice = piper.voice("en_US-tiny-low")
+    assert voice is not None
+    assert [len(part) for part in voice.synthesize("ab", 2.0)] == [7 * 50]
+    *_, pause = list(voice.synthesize("ab.", 1.0))
+    assert not pause.any()
+    assert len(pause) == round(0.25 * voice.sample_rate)
+
+
+def test_piper_speaks_a_long_sentences_first_clause_by_itself(piper: PiperEngine) -> None:
+    """It gives no sound before it has all of it: the first clause must not wait for the last."""
+    text = "Well then, let us see what comes of it, and whether anybody minds it at all"
+    assert parts(text) == ["Well then, let us see what comes of it,", "and whether anybody minds it at all"]
+    assert parts("Short, it is.") == ["Short, it is."]
+    assert parts("x" * 200) == ["x" * 200]
+
+
+def test_piper_voices_with_several_speakers(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    add_voice(tmp_path, "many", speakers=3)
+    engine = PiperEngine(tmp_path, spell)
+    heights = []
+    for name in ("many", "many#1", "many#person2"):
+        voice = engine.voice(name)
+        assert voice is not None
+        heights.append(float(next(voice.synthesize("a", 1.0))[0]))
+    np.testing.assert_allclose(heights, [0.01, 0.11, 0.21], atol=1e-6)
+    with pytest.raises(ValueError, match="speaker '7' is none; expected 0 to 2 or a name such as person0"):
+        engine.voice("many#7")
+
+
+def test_a_voice_in_letters_needs_no_espeak(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    add_voice(tmp_path, "letters", phoneme_type="text", espeak={})
+    voice = PiperEngine(tmp_path, lambda text, voice: pytest.fail("asked espeak-ng")).voice("letters")
+    assert voice is not None
+    assert len(next(voice.synthesize("ab", 1.0))) == 700
+
+
+def test_a_new_voice_is_found_while_the_server_runs(piper: PiperEngine, tmp_path: Path) -> None:
+    assert piper.voice("new") is None
+    add_voice(tmp_path, "new")
+    assert piper.voice("new") is not None
+    assert list(piper.names()) == ["en_US-tiny-low", "new"]
+
+
+def test_broken_voices_are_told(tmp_path: Path) -> None:
+    """The user has put these files there; the message must say which one is wrong and how."""
+    pytest.importorskip("onnxruntime")
+    engine = PiperEngine(tmp_path, spell)
+    add_voice(tmp_path, "alone").with_suffix(".onnx.json").unlink()
+    add_voice(tmp_path, "text").with_suffix(".onnx.json").write_text("no json")
+    add_voice(tmp_path, "empty").with_suffix(".onnx.json").write_text("{}")
+    add_voice(tmp_path, "thai", phoneme_type="thai")
+    add_voice(tmp_path, "cut").write_bytes(b"no onnx")
+    add_voice(tmp_path, "speakers", num_speakers=2)
+    add_voice(tmp_path, "rate", audio={"sample_rate": 0})
+    add_voice(tmp_path, "one")
+    for name, told in {
+        "alone": "no alone.onnx.json beside it",
+        "text": "text.onnx.json is no JSON",
+        "empty": "empty.onnx.json is no configuration of a Piper voice: it lacks 'audio'",
+        "thai": "phoneme_type is 'thai'; expected 'espeak' or 'text'",
+        "cut": "cut.onnx cannot be loaded",
+        "speakers": "takes input, input_lengths, scales; expected input, input_lengths, scales, sid",
+        "rate": "audio.sample_rate is 0",
+        "one#2": "has one speaker",
+    }.items():
+        with pytest.raises(ValueError, match=re.escape(told)):
+            engine.voice(name)
+
+
+def test_piper_with_espeaks_phonemes(espeak: Any, tmp_path: Path) -> None:
+    """The two engines together: text to IPA to sound."""
+    pytest.importorskip("onnxruntime")
+    add_voice(tmp_path, "tiny")
+    voice = PiperEngine(tmp_path, espeak.library().phonemes).voice("tiny")
+    assert voice is not None
+    symbols = [SYMBOLS[number] for number in voice.phoneme_ids("Hello, no.")][::2]
+    assert "".join(symbols) == "^həlˈoʊ, nˈoʊ.$"
+    chunks = list(speak("Hello, no. [happy] So.", voice, 1.0, NONE))
+    assert len(chunks) > 10
+    np.testing.assert_array_equal(chunks[-1][1], HAPPY)

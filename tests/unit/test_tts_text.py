@@ -1,0 +1,185 @@
+"""Text before it is spoken: what is refused and where, marks, and sentences as they come."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from facestream.contract import TEXT_BYTES
+from facestream.errors import BadInput
+from facestream.parameters import EMOTIONS
+from facestream.tts_exchange import MAX_CHARACTERS, check_whole_text
+from facestream.tts_marks import Passage, decode_text, escape, parse
+from facestream.tts_sentences import MAX_SENTENCE, sentences
+from facestream.tts_tensors import check_speed, encode_text, encode_voice, read_text, read_voice
+
+
+def shown(passages: list[Passage]) -> list[tuple[str, float, dict[str, float]]]:
+    """Passages with emotions by name, rounded; those that only change the emotion left out."""
+    return [
+        (p.text, p.pause_s, {n: round(float(v), 3) for n, v in zip(EMOTIONS, p.emotion, strict=True) if v})
+        for p in passages
+        if p.text or p.pause_s
+    ]
+
+
+def test_marks_take_effect_at_their_place() -> None:
+    """A smile that comes a sentence late is worse than none."""
+    text = "Hi. [happy 0.7] Great! [pause 0.5] [sad 0.4, surprised] Oh. [neutral] Fine."
+    assert shown(list(parse(text))) == [
+        ("Hi.", 0.0, {}),
+        ("Great!", 0.0, {"happy": 0.7}),
+        ("", 0.5, {"happy": 0.7}),
+        ("Oh.", 0.0, {"sad": 0.4, "surprised": 1.0}),
+        ("Fine.", 0.0, {"neutral": 1.0}),
+    ]
+
+
+def test_emotion_before_the_first_mark_is_the_callers() -> None:
+    angry = np.eye(len(EMOTIONS), dtype=np.float32)[EMOTIONS.index("angry")]
+    assert shown(list(parse("Go. [happy] Stay.", angry))) == [
+        ("Go.", 0.0, {"angry": 1.0}),
+        ("Stay.", 0.0, {"happy": 1.0}),
+    ]
+
+
+def test_mark_at_the_very_end_counts_for_the_text_that_follows() -> None:
+    """Text that comes in pieces is parsed sentence by sentence."""
+    assert next(iter(list(parse("Bye. [sad]"))[-1:])).emotion[EMOTIONS.index("sad")] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a\nb [hapy] c", "the mark '[hapy]' at line 2, character 3: 'hapy' is none"),
+        ("[happy", "the mark '[happy' at line 1, character 1 has no closing ']'"),
+        ("[pause]", "expected [pause SECONDS]"),
+        ("[pause 11]", "a pause of 11 s; expected 0 to 10 s"),
+        ("[pause -1]", "a pause of -1 s"),
+        ("[pause nan]", "a pause of nan s"),
+        ("[happy 1.5]", "EMOTION[happy] is 1.5"),
+        ("[happy nan]", "EMOTION[happy] is nan"),
+        ("[happy much]", "'much' is no number"),
+        ("[happy, happy]", "'happy' stands in it twice"),
+        ("[]", "'' is none"),
+        ("[" + "x" * 10_000 + "]", "..."),
+    ],
+)
+def test_wrong_marks_are_told_with_their_place(text: str, told: str) -> None:
+    """Silently spoken, 'left bracket hapy' would end up in somebody's film."""
+    with pytest.raises(BadInput) as error:
+        list(parse(text))
+    assert told in str(error.value)
+    assert len(str(error.value)) < 30_000
+
+
+def test_an_unknown_mark_lists_the_eight_emotions() -> None:
+    with pytest.raises(BadInput) as error:
+        list(parse("[joy]"))
+    assert all(name in str(error.value) for name in EMOTIONS)
+    assert r"\[" in str(error.value)
+
+
+def test_brackets_can_be_spoken() -> None:
+    """Text of strangers goes through `escape`, or they would direct the face."""
+    assert shown(list(parse(r"see \[happy\] and C:\dir"))) == [(r"see [happy] and C:\dir", 0.0, {})]
+    for text in ("a [happy] b", r"\[", "[[", "]", r"x\\[", "\\"):
+        assert [passage.text for passage in parse(escape(text))] == [text]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "the text is empty"),
+        (" \n\t ", "the text is empty"),
+        ("ab\x07c", "a control character, U+0007, at line 1, character 3"),
+        ("ab\ncd\x00", "U+0000, at line 2, character 3"),
+        ("a\x85b", "U+0085"),
+        ("a\ud800", "half of a surrogate pair, U+D800"),
+        ("[happy] [pause 0]", "nothing to speak"),
+        ("x" * (MAX_CHARACTERS + 1), "1,000,001 characters; expected at most 1,000,000"),
+    ],
+)
+def test_what_cannot_be_spoken_is_refused(text: str, told: str) -> None:
+    with pytest.raises(BadInput) as error:
+        check_whole_text(text)
+    assert told in str(error.value)
+
+
+def test_bytes_that_are_not_utf8_are_told_with_their_place() -> None:
+    """A file in Latin-1 is the most frequent wrong file."""
+    with pytest.raises(BadInput, match="byte 0xFC at line 2, character 2"):
+        decode_text("ja\nfür".encode("latin-1"))
+    assert decode_text(b"\xef\xbb\xbfok") == "ok"
+
+
+def test_tensors_carry_text_and_voice() -> None:
+    """What the client writes is what the stage reads; what does not fit is refused before it is cut."""
+    assert read_text(encode_text("grüße, 世界")) == "grüße, 世界"
+    assert len(encode_text("x")) == TEXT_BYTES
+    assert read_voice(encode_voice("en-us+f3")) == "en-us+f3"
+    assert read_voice(encode_voice("")) == ""
+    with pytest.raises(BadInput, match="2049 bytes"):
+        encode_text("x" * (TEXT_BYTES + 1))
+    for name in ("../../etc/passwd", "a b", "x" * 65, "é", "a\0b"):
+        with pytest.raises(BadInput, match="is no name"):
+            encode_voice(name)
+    for speed in (0.49, 2.01, float("nan"), float("inf")):
+        with pytest.raises(BadInput, match="speed is"):
+            check_speed(speed)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Hello. How are you?  Fine!", ["Hello.", "How are you?", "Fine!"]),
+        ("Dr. Smith, e.g. me, has 3.5 cats. Yes.", ["Dr. Smith, e.g. me, has 3.5 cats.", "Yes."]),
+        ('"Really?" she said... Yes!', ['"Really?" she said...', "Yes!"]),
+        ("J. R. R. Tolkien wrote. Then he slept.", ["J. R. R. Tolkien wrote.", "Then he slept."]),
+        ("Am 3. Mai 2020. Dann ging er.", ["Am 3. Mai 2020.", "Dann ging er."]),
+        ("你好。世界！好", ["你好。", "世界！", "好"]),
+        ("A title\n\nA text\nin lines.", ["A title", "A text\nin lines."]),
+        ("[happy 0.7] Hi. [pause 1.5] Bye", ["[happy 0.7] Hi.", "[pause 1.5] Bye"]),
+        ("...", ["..."]),
+        ("", []),
+    ],
+)
+def test_sentences(text: str, expected: list[str]) -> None:
+    """A cut in the wrong place is heard as a stop in mid-sentence."""
+    assert list(sentences(text)) == expected
+
+
+def test_long_sentences_are_cut_where_it_is_heard_least() -> None:
+    words = list(sentences("word, " * 200))
+    assert all(len(sentence) <= MAX_SENTENCE and sentence.endswith(",") for sentence in words)
+    assert [len(sentence) for sentence in sentences("x" * 1000)] == [300, 300, 300, 100]
+    marked = "word " * 58 + "[surprised 0.5] " + "word " * 100
+    assert all(sentence.count("[") == sentence.count("]") for sentence in sentences(marked))
+
+
+def test_sentences_come_as_they_are_written() -> None:
+    """With a language model that writes for a minute, speech must begin after the first sentence."""
+    written: list[str] = []
+
+    def tokens() -> Iterator[str]:
+        for token in ("Hel", "lo", ".", " How", " are", " you?"):
+            written.append(token)
+            yield token
+
+    found = sentences(tokens())
+    assert next(found) == "Hello."
+    assert written == ["Hel", "lo", ".", " How"]
+    assert list(found) == ["How are you?"]
+
+
+def test_any_text_comes_out_whole_however_it_comes() -> None:
+    """No character may be lost or said twice, and pieces must not change what is said."""
+    choice = random.Random(1)
+    for _ in range(300):
+        text = "".join(choice.choice('ab. ,!?\n[]\\1"。') for _ in range(choice.randrange(1, 1200)))
+        whole = list(sentences(text))
+        assert "".join("".join(whole).split()) == "".join(text.split())
+        assert max(map(len, whole), default=0) <= MAX_SENTENCE
+        assert list(sentences(iter(text))) == whole
