@@ -47,6 +47,15 @@ def test_musl_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert report(None, [])["C library"].level == "missing"
 
 
+def test_a_missing_voice_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """espeak-ng is an extra under the GPL: who does without it must not be told that something is broken."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("ctypes.util.find_library", lambda name: None)
+    found = report(None, [])["speech"]
+    assert found.level == "note"
+    assert found.remedy == "pip install 'facestream[tts]'"
+
+
 def test_a_complete_repository_is_fine(repository: Path) -> None:
     (repository / "net" / "1").mkdir()
     (repository / "net" / "1" / "model.onnx").touch()
@@ -84,6 +93,7 @@ def test_the_exit_status_tells_scripts(capsys: pytest.CaptureFixture[str]) -> No
     [
         (["--max-sessions", "0"], "--max-sessions is 0: expected 1 or more"),
         (["--avatars", "/no/such/folder"], "--avatars /no/such/folder is not a folder"),
+        (["--voices", "/no/such/folder"], "--voices /no/such/folder is not a folder"),
         (["--repository", "/no/such/folder"], "model repository /no/such/folder is not a folder"),
     ],
 )

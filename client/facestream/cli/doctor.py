@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from facestream.cli.serve import default_repository
-from facestream.contract import AVATARS_VARIABLE
+from facestream.contract import AVATARS_VARIABLE, VOICES_VARIABLE
 from facestream.server import libpython, wheel
 from facestream.server.launch import SHARED_MEMORY, port_is_free
 
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def examine(repository: Path | None, host: str, ports: list[int]) -> Iterator[Finding]:
     """All findings, in the order in which they would stop a newcomer."""
-    checks: list[Callable[[], Finding]] = [_machine, _c_library, _python, _packages, _libpython, _server]
+    checks: list[Callable[[], Finding]] = [_machine, _c_library, _python, _packages, _speech, _libpython, _server]
     for check in checks:
         yield check()
     yield from _resources()
@@ -106,6 +106,17 @@ def _packages() -> Finding:
     if not absent:
         return Finding("ok", "packages", ", ".join(wanted.values()))
     return Finding("missing", "packages", f"not installed: {', '.join(absent)}", "pip install 'facestream[server]'")
+
+
+def _speech() -> Finding:
+    folder = os.environ.get(VOICES_VARIABLE)
+    voices = f", {len(list(Path(folder).glob('*.onnx')))} Piper voices in {folder}" if folder else ""
+    if importlib.util.find_spec("espeakng_loader") is not None:
+        return Finding("ok", "speech", f"espeak-ng{voices}")
+    if system := ctypes.util.find_library("espeak-ng"):
+        return Finding("ok", "speech", f"espeak-ng of the system, {system}{voices}")
+    text = f"espeak-ng is not installed: the server speaks no text, all else works{voices}"
+    return Finding("note", "speech", text, "pip install 'facestream[tts]'")
 
 
 def _libpython() -> Finding:

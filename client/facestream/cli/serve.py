@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 from types import FrameType
 
-from facestream.contract import AVATARS_VARIABLE, MAX_SESSIONS_VARIABLE
+from facestream.contract import AVATARS_VARIABLE, MAX_SESSIONS_VARIABLE, VOICES_VARIABLE
 from facestream.server import FetchError, ServerError, TritonServer
 from facestream.server.wheel import checkout
 
@@ -25,6 +25,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--repository", type=Path, metavar="DIR", help="model repository (default: the checkout's)")
     parser.add_argument("--avatars", type=Path, metavar="DIR", help="folder of your own avatars")
+    parser.add_argument(
+        "--voices", type=Path, metavar="DIR", help="folder of Piper voices, NAME.onnx and NAME.onnx.json"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--grpc-port", type=int, default=8001, metavar="N", help="default: %(default)s")
     parser.add_argument("--http-port", type=int, default=8000, metavar="N", help="default: %(default)s")
@@ -51,11 +54,14 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"facestream serve: --max-sessions is {arguments.max_sessions}: expected 1 or more", file=sys.stderr)
         return 2
     environment: dict[str, str] = {}
-    if arguments.avatars is not None:
-        if not arguments.avatars.is_dir():
-            print(f"facestream serve: --avatars {arguments.avatars} is not a folder", file=sys.stderr)
+    for option, variable in (("avatars", AVATARS_VARIABLE), ("voices", VOICES_VARIABLE)):
+        folder: Path | None = getattr(arguments, option)
+        if folder is None:
+            continue
+        if not folder.is_dir():
+            print(f"facestream serve: --{option} {folder} is not a folder", file=sys.stderr)
             return 2
-        environment[AVATARS_VARIABLE] = str(arguments.avatars.resolve())
+        environment[variable] = str(folder.resolve())
     if arguments.max_sessions is not None:
         environment[MAX_SESSIONS_VARIABLE] = str(arguments.max_sessions)
 
