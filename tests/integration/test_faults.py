@@ -12,16 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soxr
 from facestream.contract import (
     AVATAR_NAME_BYTES,
     BAD_INPUT,
     CHUNK_SAMPLES,
     LOOKAHEAD_FRAMES,
     MAX_SESSIONS_VARIABLE,
+    SAMPLE_RATE,
     SESSION_LOST,
     SESSION_REFUSED,
     STATE_IDLE_SECONDS,
 )
+from facestream.parameters import ARKIT, INDEX
 from facestream.protocol import emotion_vector
 from facestream.server.launch import TritonServer
 from tritonclient.grpc import service_pb2
@@ -103,6 +106,55 @@ def as_integers(request: service_pb2.ModelInferRequest) -> None:
     request.raw_input_contents[0] = sound.astype(np.float32).tobytes()
 
 
+def as_stereo(request: service_pb2.ModelInferRequest) -> None:
+    del request.inputs[0].shape[:]
+    request.inputs[0].shape.extend([1, CHUNK_SAMPLES, 2])
+    request.raw_input_contents[0] = request.raw_input_contents[0] * 2
+
+
+def as_one_sample(request: service_pb2.ModelInferRequest) -> None:
+    request.inputs[0].shape[1] = 1
+    request.raw_input_contents[0] = bytes(4)
+
+
+def as_no_sample(request: service_pb2.ModelInferRequest) -> None:
+    request.inputs[0].shape[1] = 0
+    request.raw_input_contents[0] = b""
+
+
+def as_a_minute(request: service_pb2.ModelInferRequest) -> None:
+    request.inputs[0].shape[1] = 60 * SAMPLE_RATE
+    request.raw_input_contents[0] = bytes(4 * 60 * SAMPLE_RATE)
+
+
+def without_sound(request: service_pb2.ModelInferRequest) -> None:
+    del request.inputs[0]
+    del request.raw_input_contents[0]
+
+
+def with_an_input_too_many(request: service_pb2.ModelInferRequest) -> None:
+    request.inputs.add(name="SURPRISE", datatype="FP32", shape=[1, 1])
+    request.raw_input_contents.append(bytes(4))
+
+
+def with_infinity(request: service_pb2.ModelInferRequest) -> None:
+    sound = np.frombuffer(request.raw_input_contents[0], np.float32).copy()
+    sound[-1] = -np.inf
+    request.raw_input_contents[0] = sound.tobytes()
+
+
+def feeling(value: float) -> Edit:
+    def edit(request: service_pb2.ModelInferRequest) -> None:
+        request.raw_input_contents[2] = (emotion_vector({"sad": 1.0}) * np.float32(value)).tobytes()
+
+    return edit
+
+
+def with_nine_emotions(request: service_pb2.ModelInferRequest) -> None:
+    request.inputs[2].shape[1] = 9
+    request.raw_input_contents[2] = bytes(36)
+
+
 def too_happy(request: service_pb2.ModelInferRequest) -> None:
     request.raw_input_contents[2] = (emotion_vector({"happy": 1.0}) * 7).tobytes()
 
@@ -117,7 +169,18 @@ def too_happy(request: service_pb2.ModelInferRequest) -> None:
         (with_nan, rf"{BAD_INPUT}: AUDIO\[123\] is nan"),
         (as_integers, rf"{BAD_INPUT}: AUDIO peaks at \d+, expected samples in \[-1, 1\]"),
         (too_happy, rf"{BAD_INPUT}: EMOTION\[happy\] is 7"),
+        (as_stereo, "AUDIO"),
+        (as_one_sample, "AUDIO"),
+        (as_no_sample, "AUDIO"),
+        (as_a_minute, "AUDIO"),
+        (without_sound, "deadlock"),  # Triton's own word for an ensemble that lacks an input
+        (with_an_input_too_many, "SURPRISE"),
+        (with_infinity, rf"{BAD_INPUT}: AUDIO\[799\] is -inf"),
+        (feeling(np.nan), rf"{BAD_INPUT}: EMOTION\[neutral\] is nan"),
+        (feeling(-0.5), rf"{BAD_INPUT}: EMOTION\[sad\] is -0.5"),
+        (with_nine_emotions, "EMOTION"),
     ],
+    ids=lambda case: getattr(case, "__name__", None),
 )
 def test_wrong_request_is_refused_and_its_session_goes_on(
     stub: object, speech: np.ndarray, undisturbed: np.ndarray, bystander: Callable[[], None], edit: Edit, message: str
@@ -134,6 +197,54 @@ def test_wrong_request_is_refused_and_its_session_goes_on(
             bystander()
         answers.append(wire.send(speech[i], end=i == 5))
     assert np.array_equal(pictures(answers), reference)
+
+
+def telephone(speech: np.ndarray) -> np.ndarray:
+    """8 kHz and 8-bit mu-law (ITU-T G.711's curve)."""
+    narrow = soxr.resample(soxr.resample(speech, SAMPLE_RATE, 8000), 8000, SAMPLE_RATE)
+    coded = np.round(np.sign(narrow) * np.log1p(255 * np.abs(narrow)) / np.log(256) * 127) / 127
+    return np.resize(np.sign(coded) * (256 ** np.abs(coded) - 1) / 255, speech.shape)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "least"),
+    [
+        (lambda speech: np.clip(4 * speech, -1, 1), 0.95),  # 0.5 % of the samples at full scale
+        (lambda speech: np.clip(16 * speech, -1, 1), 0.7),  # 20 %
+        (lambda speech: speech * 9, 0.95),  # floats up to 3.8 times full scale
+        (lambda speech: 0.5 * speech + 0.4, 0.95),
+        (lambda speech: speech - 0.5, 0.95),
+        (telephone, 0.85),
+    ],
+    ids=["clipped", "clipped hard", "beyond full scale", "offset", "negative offset", "telephone"],
+)
+def test_poor_sound_makes_the_same_mouth_less_exactly(
+    stub: object, spoil: Callable[[np.ndarray], np.ndarray], least: float
+) -> None:
+    """The mouth of a bad microphone is that of a good one, in range and without one wild frame."""
+    clean = chunks(str(SPEECH), 0, 150)
+    poor = spoil(clean.reshape(-1)).astype(np.float32).reshape(clean.shape)
+    faces = [face(stub, sound) for sound in (clean, poor)]
+    assert all(np.isfinite(shown).all() for shown in faces)
+    good, bad = (shown[:, INDEX["jawOpen"]] - shown[:, INDEX["mouthClose"]] for shown in faces)
+    assert np.corrcoef(good, bad)[0, 1] > least
+    assert bad.max() < 1.2 * good.max()
+
+
+@pytest.mark.parametrize("offset", [0.05, 0.3, -0.9])
+def test_an_offset_is_silence(stub: object, offset: float) -> None:
+    """A sound card's constant: its beginning is a click of one frame, after that the mouth rests and no brow moves."""
+    shown = face(stub, np.full((60, CHUNK_SAMPLES), offset, np.float32))
+    mouth = [i for i, shape in enumerate(ARKIT) if shape.name.startswith(("jaw", "mouth"))]
+    resting = face(stub, np.zeros((60, CHUNK_SAMPLES), np.float32))
+    assert shown[:, INDEX["jawOpen"]].max() < 0.15
+    assert np.abs(shown[15:, mouth] - resting[15:, mouth]).max() < 0.02
+    assert shown[:, INDEX["voiceActivity"]].max() < 0.05
+
+
+def face(stub: object, sound: np.ndarray) -> np.ndarray:
+    """PARAMETERS (n, 73) of a session of its own, always the same one."""
+    return np.array([answer["PARAMETERS"] for answer in Wire(stub, 90, "", "parameters").talk(sound)])
 
 
 def test_unknown_avatar_is_refused_with_the_known_ones(
