@@ -30,20 +30,21 @@ class ArticulationLayer(nn.Module):
         },
         # lips held together for p, b, m
         "closed": {
-            "mouthPressLeft": 0.30,
-            "mouthPressRight": 0.30,
-            "mouthRollLower": 0.20,
-            "mouthRollUpper": 0.20,
+            "mouthPressLeft": 0.22,
+            "mouthPressRight": 0.22,
+            "mouthRollLower": 0.06,
+            "mouthRollUpper": 0.06,
         },
-        # lower lip at the upper teeth for f, v
+        # lower lip at the upper teeth for f, v: the teeth's edge shows over the lip
         "labiodental": {
-            "mouthRollLower": 0.45,
-            "mouthUpperUpLeft": 0.15,
-            "mouthUpperUpRight": 0.15,
+            "mouthRollLower": 0.60,
+            "mouthUpperUpLeft": 0.40,
+            "mouthUpperUpRight": 0.40,
+            "jawOpen": 0.05,
         },
         # rounded lips, nearly shut (oo, w) and open (oh, sh)
-        "pucker": {"mouthPucker": 0.75},
-        "funnel": {"mouthFunnel": 0.55},
+        "pucker": {"mouthPucker": 0.95},
+        "funnel": {"mouthFunnel": 0.25},
         "spread": {
             "mouthStretchLeft": 0.30,
             "mouthStretchRight": 0.30,
@@ -92,15 +93,17 @@ class ArticulationLayer(nn.Module):
         parted = 1 - ((closed - 0.35) / 0.35).clamp(0, 1)
         awake = ((0.95 - viseme("sil")) / 0.35).clamp(0, 1)
         parted = parted * awake
-        opening = ((gap - self.REST_GAP) * self.GAIN * parted).clamp(0, 1)
+        bitten = ((labiodental - 0.2) / 0.6).clamp(0, 1) * parted
+        opening = ((gap - self.REST_GAP) * self.GAIN * parted * (1 - 0.8 * bitten)).clamp(0, 1)
         rounded = (-width * self.GAIN).clamp(0, 1) * awake
         causes = torch.cat(
             [
                 opening,
                 ((closed - 0.3) / 0.5).clamp(0, 1) * awake,
-                ((labiodental - 0.2) / 0.6).clamp(0, 1) * parted,
-                rounded * (1 - opening),
-                (rounded * opening + 0.5 * viseme("CH")).clamp(0, 1) * parted,
+                bitten,
+                # Much pucker parts the lips by itself: less of it where they are to meet.
+                rounded * (1 - 0.4 * opening) * (0.35 + 0.65 * parted),
+                (rounded * opening + viseme("CH")).clamp(0, 1) * parted,
                 (width * self.GAIN).clamp(0, 1) * awake,
                 viseme("SS") * parted,
                 (viseme("TH") + 0.25 * viseme("nn")) * parted,
