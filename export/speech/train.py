@@ -37,7 +37,7 @@ from export.speech.muon import optimisers
 from export.speech.passages import HELD_OUT, NEGATIVES, Batch, Passages
 from export.speech.targets import TARGET_RATE
 
-STEPS: Final = 12000
+STEPS: Final = 10000
 RATE: Final = 6e-3
 """Highest learning rate."""
 
@@ -106,7 +106,7 @@ def fit(
     *,
     steps: int,
     rate: float = RATE,
-    save_every: int = 200,
+    save_every: int = 400,
     about: dict[str, Any] | None = None,
 ) -> nn.Module:
     """Bring `networks` down a loss by Muon, a cosine rate and averaged weights; return the averaged networks.
@@ -215,7 +215,7 @@ def train(
     steps: int,
     rate: float,
     seed: int,
-    save_every: int = 200,
+    save_every: int = 400,
     teacher: tuple[Path, int] | None = None,
 ) -> nn.Module:
     """Train a `temporal` model and its encoder on `corpus`, or go on from `checkpoint`; return the average.
@@ -268,7 +268,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, default=RATE, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--save-every", type=int, default=200, metavar="STEPS")
+    parser.add_argument("--save-every", type=int, default=400, metavar="STEPS")
     options = parser.parse_args(arguments)
     if options.encoder and options.teacher:
         parser.error("--encoder and --teacher exclude each other")
