@@ -5,8 +5,8 @@
 Two measures that share nothing but the frame. Landmarks: Attention Mesh (facestream.avatar.landmarks) finds the face
 in each frame; lengths are in units of the distance between the outer corners of the eyes (133 px in the ready
 avatars), after the head's motion has been taken out by points that no speech moves. Pixels: teeth and dark cavity
-between the lips (perf.lip_sync.mouth_pixels), px of the frame in the same unit. `python -m perf.lip_sync.rendered_calibration` tells how
-small an opening each of them sees, and how much they tremble by themselves.
+between the lips (perf.lip_sync.mouth_pixels), in the same unit. `python -m perf.lip_sync.rendered_calibration` tells
+how small an opening each of them sees, and how much they tremble by themselves.
 """
 
 from __future__ import annotations
