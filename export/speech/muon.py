@@ -24,13 +24,14 @@ SCALE: Final = 0.2
 def orthogonal(matrix: Tensor) -> Tensor:
     """Return [rows, columns] with the singular vectors of `matrix` and singular values near 1."""
     tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
+    x: Tensor = matrix.T if tall else matrix
     x = (x / (x.norm() + 1e-7)).bfloat16()
     first, third, fifth = NEWTON_SCHULZ
     for _ in range(ROUNDS):
         square = x @ x.T
         x = first * x + (third * square + fifth * (square @ square)) @ x
-    return (x.T if tall else x).float()
+    x = x.T if tall else x
+    return x.to(matrix.dtype)
 
 
 class Muon(torch.optim.Optimizer):
@@ -58,7 +59,8 @@ class Muon(torch.optim.Optimizer):
 
 def optimisers(networks: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
     """Return Muon for the matrices and kernels between input and heads, AdamW at a third of `rate` for all else."""
-    hidden, others = [], []
+    hidden: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in networks.named_parameters():
         if parameter.requires_grad:
             matrix = parameter.ndim >= 2 and "heads" not in name and "near" not in name

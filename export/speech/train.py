@@ -41,6 +41,8 @@ STEPS: Final = 10000
 RATE: Final = 6e-3
 """Highest learning rate."""
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
 WARM_UP_STEPS: Final = 60
 AVERAGING: Final = 0.998
 """Share that the running mean of the weights keeps at each step."""
@@ -68,7 +70,7 @@ class Networks(nn.Module):
 
 
 @torch.no_grad()
-def _running_mean(mean: list[Tensor], now: list[Tensor], count: Tensor) -> None:
+def _running_mean(mean: Tensors, now: Tensors, count: Tensor | int) -> None:
     """Move `mean` towards `now`; over few steps at first, lest the random start weigh for a thousand."""
     kept = min(AVERAGING, (1 + int(count)) / (10 + int(count)))
     if mean[0].is_floating_point():

@@ -1,0 +1,109 @@
+"""`python -m export.speech`, its choice between the temporal models, and the optimiser."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is in the extra [export]")
+pytest.importorskip("pocketsphinx", reason="pocketsphinx is in the extra [judge]")
+
+from export.speech import __main__ as pipeline  # noqa: E402
+from export.speech.evaluate import merit, noisy  # noqa: E402
+from export.speech.muon import Muon, optimisers, orthogonal  # noqa: E402
+from perf.lip_sync import Clip  # noqa: E402
+
+
+def row(checkpoint: str, lookahead: int, r: float, closed: float, vowels: float) -> dict[str, Any]:
+    return {
+        "checkpoint": checkpoint,
+        "lookahead_frames": lookahead,
+        "lip_gap_r": r,
+        "pbm_closed": closed,
+        "open_vowels_closed": vowels,
+    }
+
+
+def test_merit_counts_clean_and_noise_at_the_served_look_ahead_alone() -> None:
+    """A model that shines with more look-ahead than is served would be shipped for it."""
+    rows = [row("tcn", 2, 0.9, 1.0, 0.1), row("tcn", 2, 0.7, 0.8, 0.0), row("tcn", 3, 0.0, 0.0, 1.0)]
+    assert merit(rows, "tcn", 2) == pytest.approx((1.8 + 1.5) / 2)
+
+
+def test_noise_lies_as_far_below_as_it_says() -> None:
+    """A noise 10 dB below that was 20 would flatter every figure made in it."""
+    audio = np.sin(np.arange(24_000) / 20).astype(np.float32) * 0.3
+    added = noisy(Clip("one", audio, [("AA", 0.0, 1.0)]), 10).audio - audio
+    assert 10 * np.log10((audio**2).mean() / (added**2).mean()) == pytest.approx(10, abs=0.1)
+
+
+@pytest.mark.parametrize("shape", [(8, 24), (24, 8), (16, 16)])
+def test_orthogonal_keeps_directions_and_levels_their_strengths(shape: tuple[int, int]) -> None:
+    """Newton-Schulz diverges to NaN when its scale is lost, hours into a training."""
+    torch.manual_seed(0)
+    matrix = torch.randn(shape) * 1e-4
+    strengths = torch.linalg.svdvals(orthogonal(matrix))
+    assert strengths.min() > 0.4
+    assert strengths.max() < 1.4
+    assert (orthogonal(matrix) * matrix).sum() > 0
+
+
+def test_every_parameter_has_one_optimiser() -> None:
+    """A parameter that is in none stays as it was drawn, and nothing tells."""
+    network = torch.nn.Sequential(torch.nn.Conv1d(4, 4, 3), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 4))
+    made = optimisers(network, 1e-2)
+    listed = [p for optimiser in made for group in optimiser.param_groups for p in group["params"]]
+    assert {id(p) for p in listed} == {id(p) for p in network.parameters()}
+    assert len(listed) == len(list(network.parameters()))
+    muon = next(optimiser for optimiser in made if isinstance(optimiser, Muon))
+    assert all(p.ndim >= 2 for group in muon.param_groups for p in group["params"])
+
+
+def test_one_command_trains_both_judges_both_and_exports_the_better(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order of the stages and the file names between them: a slip shows after hours."""
+    trained: list[str] = []
+    exported: list[str] = []
+
+    class Networks:
+        encoder = expression = None
+
+    def train(shards: Path, checkpoint: Path, *, temporal: str, steps: int, rate: float, seed: int) -> None:
+        assert shards == tmp_path / "corpus"
+        assert (steps, seed) == (7, 1)
+        trained.append(temporal)
+        checkpoint.write_text(temporal)
+
+    def evaluate(checkpoints: list[Path], clips: list[Any]) -> list[dict[str, Any]]:
+        assert clips == ["clip"]
+        return [row(c.stem, 2, 0.9 if c.read_text() == "transformer" else 0.8, 1.0, 0.0) for c in checkpoints]
+
+    def export_stages(encoder: object, expression: object, size: int, repository: Path, title: str) -> bool:
+        exported.append(title)
+        return True
+
+    monkeypatch.setattr("export.speech.corpus.__main__.main", lambda arguments: 0)
+    monkeypatch.setattr(pipeline, "train", train)
+    monkeypatch.setattr(pipeline, "recordings", lambda clips, work: ["clip"])
+    monkeypatch.setattr(pipeline, "evaluate", evaluate)
+    monkeypatch.setattr(pipeline, "trained", lambda checkpoint: Networks())
+    monkeypatch.setattr(pipeline, "export_stages", export_stages)
+    threads = torch.get_num_threads()
+    assert pipeline.main(["--work", str(tmp_path), "--repository", str(tmp_path), "--steps", "7"]) == 0
+    torch.set_num_threads(threads)
+    assert trained == ["tcn", "transformer"]
+    assert len(json.loads((tmp_path / "evaluation.json").read_text())) == 2
+    assert len(exported) == 1
+    assert "transformer" in exported[0]
+
+
+def test_a_machine_without_synthesisers_ends_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training on what an earlier run happened to leave would give weights that nobody can make again."""
+    monkeypatch.setattr("export.speech.corpus.__main__.main", lambda arguments: 1)
+    monkeypatch.setattr(pipeline, "train", lambda *a, **k: pytest.fail("trained without a corpus"))
+    assert pipeline.main(["--work", str(tmp_path)]) == 1
