@@ -28,7 +28,7 @@ from facestream.protocol import Output
 from facestream.server import TritonServer
 from facestream.session import Client
 
-from perf import machine, process_memory
+from perf import machine, process_memory, processor_time
 
 ROOT = Path(__file__).parents[1]
 SPEECH = ROOT / "tests" / "data" / "speech.wav"
@@ -65,6 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
             Client(server.grpc_url) as client,
             client.session(options.avatar, options.output, correlation_id=1, deadline=60.0) as session,
         ):
+            before = processor_time.snapshot(server.pid)
             begin = time.monotonic()
             count = 0
             for count, _ in enumerate(session.stream(sound.speech_blocks()), 1):
@@ -76,6 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
                         flush=True,
                     )
             elapsed = time.monotonic() - begin
+            used = processor_time.between(before, processor_time.snapshot(server.pid))
     assert count == sound.frames, f"{count} frames came of {sound.frames}"
     result = {
         "machine": machine.describe(),
@@ -86,6 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
         "looked_through_s": round(opened_s, 1),
         "frames": count,
         "streamed_s": round(elapsed, 1),
+        "cores_in_use": {name: round(value, 2) for name, value in used._asdict().items()},
         "client_mib": span([entry.client for entry in notes]),
         "server_mib": span([entry.server for entry in notes]),
         "client_growth_mib_per_hour": growth(notes, [entry.client for entry in notes]),

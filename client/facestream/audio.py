@@ -97,7 +97,9 @@ class SoundFile:
     def _mono(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
         if self._only is not None:
             return block[:, self._only]
-        mixed: NDArray[np.float32] = block.mean(axis=1)
+        if self.channels == 1:
+            return block[:, 0]
+        mixed: NDArray[np.float32] = np.ascontiguousarray(block.T).mean(axis=0)
         return mixed
 
     @contextmanager

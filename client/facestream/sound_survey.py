@@ -57,18 +57,21 @@ class Survey:
     def add(self, block: NDArray[np.float32]) -> None:
         """Hear the next block, float32 [n, channels]. Raises `BadInput` as `check_samples` does."""
         check_samples(block, self._name, self._rate, self.samples)
-        loudness = np.abs(block).max(axis=1)
-        clipped = loudness >= _FULL_SCALE
-        if clipped.any():
-            self._clipped += int(clipped.sum())
+        rows = np.ascontiguousarray(block.T)  # NumPy adds up along rows several times as fast as along pairs
+        loudness = np.abs(rows).max(axis=0)
+        peak = float(loudness.max())
+        if peak >= _FULL_SCALE:
+            clipped = np.flatnonzero(loudness >= _FULL_SCALE)
+            self._clipped += len(clipped)
             if self._first_clipped is None:
-                self._first_clipped = self.samples + int(clipped.argmax())
-        self._peak = max(self._peak, float(loudness.max()))
-        self._sum += block.sum(axis=0, dtype=np.float64)
-        self._power += np.square(block, dtype=np.float64).sum(axis=0)
-        if len(self._sum) > 1:
-            self._mixed_power += float(np.square(block.mean(axis=1), dtype=np.float64).sum())
-            self._alike &= bool((block == block[:, :1]).all())
+                self._first_clipped = self.samples + int(clipped[0])
+        self._peak = max(self._peak, peak)
+        self._sum += rows.sum(axis=1)
+        self._power += [float(row @ row) for row in rows]
+        if len(rows) > 1:
+            mixed = rows.mean(axis=0)
+            self._mixed_power += float(mixed @ mixed)
+            self._alike = self._alike and bool((rows == rows[0]).all())
         self.samples += len(block)
 
     def only_channel(self) -> int | None:

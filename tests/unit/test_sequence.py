@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from facestream.admission import Door
 from facestream.contract import MAX_SESSIONS_VARIABLE
+from facestream.protocol import ENSEMBLES
 from facestream.sequence import BadInput, FrameOrder, SequenceTable, SessionLost, SessionRefused
 from facestream.server import drain
+
+from export.ensembles import REPOSITORY, read_config
 
 
 class Clock:
@@ -77,6 +80,16 @@ def test_begin_anew_needs_no_second_place() -> None:
     for _ in range(2):
         with sessions.request(1, start=True, end=False):
             pass
+
+
+def test_every_session_passes_one_door() -> None:
+    """A second door would count sessions that the first has refused; an ensemble without one knows no limit."""
+    doors = {path.parts[-3] for path in REPOSITORY.glob("*/1/model.py") if "is_door = True" in path.read_text()}
+    assert doors == {"audio_frontend"}
+    ensembles = [read_config(REPOSITORY / ensemble.model / "config.pbtxt") for ensemble in ENSEMBLES.values()]
+    assert all(
+        "audio_frontend" in [step.model_name for step in config.ensemble_scheduling.step] for config in ensembles
+    )
 
 
 def test_a_stage_behind_the_door_refuses_nobody() -> None:
