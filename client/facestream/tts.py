@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 
 import grpc
 from tritonclient.grpc import service_pb2
@@ -50,8 +50,8 @@ class TextToSpeech:
         voice: str = "",
         speed: float = 1.0,
         emotion: Mapping[str, float] | None = None,
-    ) -> Iterator[SpokenChunk]:
-        """Speak a text; gives its sound in chunks of 1/30 s as they come.
+    ) -> Generator[SpokenChunk, None, None]:
+        """Speak a text; gives its sound in chunks of 1/30 s as they come. To close it ends the speech.
 
         Args:
             text: With marks (`facestream.tts_marks`): whole, or in pieces of any lengths as they come. An iterable is
@@ -73,7 +73,7 @@ class TextToSpeech:
             check_whole_text(text)
         return self._speak(text, exchange)
 
-    def _speak(self, text: str | Iterable[str], exchange: SpeechExchange) -> Iterator[SpokenChunk]:
+    def _speak(self, text: str | Iterable[str], exchange: SpeechExchange) -> Generator[SpokenChunk, None, None]:
         stream = GrpcStream(self._url)
         places = threading.Semaphore(AHEAD)
         left = threading.Event()  # the caller has stopped reading

@@ -1,0 +1,295 @@
+"""Text to speech to face on the real server: streaming, two users, leaving early, wrong input, other engines."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from facestream.cli.main import main
+from facestream.contract import CHUNK_SAMPLES, FRAME_RATE, SPEECH_MODEL, TEXT_BYTES, VOICES_VARIABLE
+from facestream.errors import BadInput, FacestreamError, SessionRefused
+from facestream.parameters import EMOTIONS, INDEX
+from facestream.protocol import emotion_vector
+from facestream.say import say
+from facestream.server import TritonServer
+from facestream.session import Client
+from facestream.tts import TextToSpeech
+from facestream.tts_protocol import SpokenChunk, build_speech_request, is_final, parse_speech_response
+from facestream.video import decode
+from numpy.typing import NDArray
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from tests.piper_voice import add_voice
+
+pytest.importorskip("espeakng_loader", reason="espeak-ng is an extra: pip install 'facestream[tts]'")
+
+REPOSITORY = Path(__file__).parents[2] / "model_repository"
+SENTENCE = "Peter Piper picked a peck of pickled peppers, and nobody knows why he did so."
+
+
+def spoken(url: str, text: str, voice: str = "") -> list[SpokenChunk]:
+    return list(TextToSpeech(url).speak(text, voice))
+
+
+def sound(chunks: list[SpokenChunk]) -> NDArray[np.float32]:
+    return np.concatenate([chunk.sound for chunk in chunks])
+
+
+def test_sound_of_a_text(server: TritonServer) -> None:
+    chunks = spoken(server.grpc_url, f"{SENTENCE} [happy 0.5] [pause 1] Yes.")
+    assert all(chunk.sound.shape == (CHUNK_SAMPLES,) for chunk in chunks)
+    assert 5 < len(chunks) / FRAME_RATE < 10
+    assert 0.1 < np.abs(sound(chunks)).max() <= 1
+    feelings = [round(float(chunk.emotion[EMOTIONS.index("happy")]), 3) for chunk in chunks]
+    change = feelings.index(0.5)
+    assert set(feelings[:change]) == {0.0}
+    assert set(feelings[change:]) == {0.5}
+    assert not sound(chunks[change : change + FRAME_RATE - 1]).any()
+
+
+def raw(url: str, request: service_pb2.ModelInferRequest) -> Iterator[service_pb2.ModelStreamInferResponse]:
+    """All responses to one request on a stream of its own."""
+    with grpc.insecure_channel(url) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        yield from stub.ModelStreamInfer(iter([request]), timeout=60)
+
+
+def test_first_sound_comes_before_the_sentence_is_spoken_to_its_end(server: TritonServer) -> None:
+    """The time to the first lip movement must not grow with the length of the sentence."""
+    text = "and one more word " * 100
+    spoken(server.grpc_url, "Warm up.")
+    begin = time.monotonic()
+    times, samples = [], 0
+    for response in raw(server.grpc_url, build_speech_request("0", text, "", 1.0, emotion_vector(None))):
+        if parse_speech_response(response) is not None:
+            times.append(time.monotonic() - begin)
+            samples += CHUNK_SAMPLES
+    assert samples / 24_000 > 60
+    assert times[0] < times[-1] / 4
+
+
+def test_two_users_hear_their_own_text(server: TritonServer) -> None:
+    """The engine is one for the whole process."""
+    texts = {"en-us": SENTENCE, "de": "Ich wohne in Berlin und heiße Ada.", "es": "Buenos días, amigos míos."}
+    alone = {voice: sound(spoken(server.grpc_url, text, voice)) for voice, text in texts.items()}
+    found: list[tuple[str, NDArray[np.float32]]] = []
+
+    def talk(voice: str) -> None:
+        for _ in range(4):
+            found.append((voice, sound(spoken(server.grpc_url, texts[voice], voice))))
+
+    threads = [threading.Thread(target=talk, args=(voice,)) for voice in texts for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 24
+    for voice, heard in found:
+        assert abs(len(heard) - len(alone[voice])) <= 2 * CHUNK_SAMPLES
+        size = min(len(heard), len(alone[voice])) // CHUNK_SAMPLES
+        levels = [part[: size * CHUNK_SAMPLES].reshape(size, -1).std(axis=1) for part in (heard, alone[voice])]
+        assert np.corrcoef(levels)[0, 1] > 0.9
+
+
+def test_film_of_a_text(server: TritonServer, tmp_path: Path) -> None:
+    film = tmp_path / "film.mp4"
+    words = ["say", "[happy] Mama. [pause 0.3] Papa.", "--url", server.grpc_url, "-o", str(film), "--quiet"]
+    assert main(words) == 0
+    decoded = decode(film)
+    assert len(decoded.pictures) > 30
+    assert abs(len(decoded.sound) / decoded.sound_rate - len(decoded.pictures) / FRAME_RATE) < 0.1
+    loud = np.abs(decoded.sound).max(axis=1)
+    assert loud.max() > 0.1
+
+
+def test_lips_and_smile_move_with_the_words(server: TritonServer) -> None:
+    with Client(server.grpc_url) as client, client.session(output="parameters") as session:
+        speech = TextToSpeech(server.grpc_url).speak("Wow, mama. [pause 0.6] [happy] [pause 1.5]")
+        frames = list(say(session, speech))
+    parameters = np.stack([spoken.frame.parameters for spoken in frames if spoken.frame.parameters is not None])
+    loud = np.array([np.abs(spoken.sound).max() > 0.05 for spoken in frames])
+    jaw, smile = parameters[:, INDEX["jawOpen"]], parameters[:, INDEX["mouthSmileLeft"]]
+    assert jaw[loud].max() > 0.15
+    assert jaw[-20:].max() < 0.05
+    assert smile[-1] > smile[: np.flatnonzero(loud)[-1]].mean() + 0.1
+
+
+def test_long_text_takes_no_memory(server: TritonServer) -> None:
+    """10,000 characters are ten minutes of sound, 60 MB: no more than two sentences of it may be anywhere."""
+    text = " ".join(f"This is sentence number {number}, and it says a thing or two." for number in range(180))
+    assert len(text) > 10_000
+    waiting, count = 0, 0
+    first = memory()
+    for chunk in TextToSpeech(server.grpc_url).speak(text):
+        count += 1
+        if count % 1000 == 0:
+            waiting = max(waiting, memory() - first)
+            time.sleep(0.05)  # a reader that is slower than the voice
+        assert chunk.sentence
+    assert count / FRAME_RATE > 400
+    assert waiting < 30 * 2**20
+
+
+def memory() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_users_who_leave_hold_nobody_up(server: TritonServer) -> None:
+    """More abandoned texts than the stage has places: the next user must be heard at once."""
+    for _ in range(70):
+        speech = TextToSpeech(server.grpc_url).speak(f"{SENTENCE} " * 50)
+        next(speech)
+        speech.close()
+    begin = time.monotonic()
+    assert spoken(server.grpc_url, "Hello.")
+    assert time.monotonic() - begin < 5
+
+
+def answers(server: TritonServer, request: service_pb2.ModelInferRequest) -> str:
+    """What the server tells of a wrong request."""
+    try:
+        for response in raw(server.grpc_url, request):
+            if response.error_message:
+                return str(response.error_message)
+            if is_final(response):
+                return "spoken"
+    except grpc.RpcError as error:
+        return str(error.details())
+    return "nothing"
+
+
+def request_of(text: bytes = b"Hello.", voice: bytes = b"", speed: float = 1.0) -> service_pb2.ModelInferRequest:
+    """A request with whatever bytes in it."""
+    request = build_speech_request("0", "x", "", 1.0, emotion_vector(None))
+    request.raw_input_contents[0] = text.ljust(TEXT_BYTES, b"\0")
+    request.raw_input_contents[1] = voice.ljust(64, b"\0")
+    request.raw_input_contents[2] = np.array([speed], np.float32).tobytes()
+    return request
+
+
+@pytest.mark.parametrize(
+    ("request_", "told"),
+    [
+        (request_of(b""), "bad input: the text is empty"),
+        (request_of(b"a\0b"), "bad input: the text holds a control character, U+0000, at line 1, character 2"),
+        (request_of(b"ok\nf\xfcr"), "bad input: the text is not UTF-8: byte 0xFC at line 2, character 2"),
+        (request_of(b"[hapy] a"), "bad input: the mark '[hapy]' at line 1, character 1: 'hapy' is none"),
+        (request_of(b"\x1b[2Jx"), "U+001B"),
+        (request_of(voice=b"xx"), "bad input: voice 'xx' is not here; expected one of"),
+        (request_of(voice=b"../x"), "bad input: voice '../x' is no name"),
+        (request_of(voice=b"\xff\xfe"), "is no name"),
+        (request_of(speed=99.0), "bad input: speed is 99"),
+        (request_of(speed=float("nan")), "bad input: speed is nan"),
+        (request_of(b"[pause 10]" * 40), "bad input: the text takes more than 300 s to speak"),
+    ],
+)
+def test_wrong_requests_are_refused_and_the_server_goes_on(
+    server: TritonServer, request_: service_pb2.ModelInferRequest, told: str
+) -> None:
+    """As a stranger might send them, past our client."""
+    assert told in answers_of_long(server, request_)
+    assert spoken(server.grpc_url, "Hello.")
+
+
+def answers_of_long(server: TritonServer, request: service_pb2.ModelInferRequest) -> str:
+    """Like `answers`, but over all chunks before the error."""
+    found = ""
+    for response in raw(server.grpc_url, request):
+        found = response.error_message or found
+    return found
+
+
+def test_enormous_and_misshapen_tensors_are_refused(server: TritonServer) -> None:
+    huge = request_of()
+    huge.inputs[0].shape[1] = 10_000_000
+    huge.raw_input_contents[0] = b"x" * 10_000_000
+    assert "TEXT" in answers(server, huge)
+    empty = request_of()
+    empty.inputs[0].shape[1] = 0
+    empty.raw_input_contents[0] = b""
+    assert "TEXT" in answers(server, empty)
+    missing = request_of()
+    del missing.inputs[0]
+    del missing.raw_input_contents[0]
+    assert "TEXT" in answers(server, missing)
+    sad = request_of()
+    sad.raw_input_contents[3] = np.full(8, 7, np.float32).tobytes()
+    assert "EMOTION[neutral] is 7.0" in answers(server, sad)
+    with Client(server.grpc_url) as client, client.session(output="parameters") as session:
+        assert len(list(session.stream(sound(spoken(server.grpc_url, "Hello."))))) > 10
+
+
+def test_a_unary_call_is_told_what_to_use(server: TritonServer) -> None:
+    """Triton's plain ModelInfer has room for one answer only."""
+    with grpc.insecure_channel(server.grpc_url) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as error:
+            stub.ModelInfer(request_of(), timeout=20)
+    assert "decoupled" in str(error.value.details())
+
+
+@pytest.fixture(scope="module")
+def voices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    """A server of `tts` alone, with a folder of Piper voices."""
+    folder = tmp_path_factory.mktemp("voices")
+    add_voice(folder, "tiny-low")
+    add_voice(folder, "many", speakers=3)
+    with TritonServer(REPOSITORY, models=[SPEECH_MODEL], environment={VOICES_VARIABLE: str(folder)}) as server:
+        yield server
+
+
+def test_piper_voice(voices: TritonServer) -> None:
+    """A file in a folder is all that a neural voice takes."""
+    chunks = spoken(voices.grpc_url, "Hello there. [happy] Bye.", "tiny-low")
+    assert len(chunks) > 5
+    assert chunks[-1].emotion[EMOTIONS.index("happy")] == 1
+    assert not np.array_equal(
+        sound(spoken(voices.grpc_url, "a.", "many#0")), sound(spoken(voices.grpc_url, "a.", "many#2"))
+    )
+    with pytest.raises(BadInput, match="expected one of many, tiny-low, "):
+        spoken(voices.grpc_url, "Hello.", "nobody")
+    with pytest.raises(BadInput, match="speaker 'x' is none"):
+        spoken(voices.grpc_url, "Hello.", "many#x")
+
+
+def test_without_the_engine_the_server_starts_and_says_what_is_missing(tmp_path: Path) -> None:
+    """espeak-ng is an extra: who leaves it out must still get the avatars."""
+    repository = tmp_path / "repository"
+    shutil.copytree(REPOSITORY / SPEECH_MODEL, repository / SPEECH_MODEL)
+    shutil.copytree(REPOSITORY / "audio_frontend", repository / "audio_frontend")
+    stage = repository / SPEECH_MODEL / "1" / "model.py"
+    hide = (
+        "import sys, ctypes.util\nsys.modules['espeakng_loader'] = None\nctypes.util.find_library = lambda name: None\n"
+    )
+    stage.write_text(stage.read_text().replace("import contextlib\n", hide + "import contextlib\n", 1))
+    with TritonServer(repository) as server:
+        with pytest.raises(SessionRefused, match=r"espeak-ng is not installed: pip install 'facestream\[tts\]'"):
+            spoken(server.grpc_url, "Hello.")
+        assert server.ready()
+        assert server.crashed() == []
+
+
+def test_a_server_without_the_stage_says_so(tmp_path: Path) -> None:
+    """The stage is free to be left out."""
+    shutil.copytree(REPOSITORY / "audio_frontend", tmp_path / "audio_frontend")
+    with TritonServer(tmp_path) as server, pytest.raises(FacestreamError, match="tts"):
+        spoken(server.grpc_url, "Hello.")
+
+
+def test_the_command_line_itself(server: TritonServer, tmp_path: Path) -> None:
+    """As a user types it, with text from a pipe."""
+    table = tmp_path / "face.csv"
+    words = [sys.executable, "-m", "facestream.cli.main", "say", "-", "--url", server.grpc_url, "-o", str(table)]
+    result = subprocess.run(words, input=b"Hello, world.", capture_output=True, timeout=120, check=True)
+    assert b"first frame" in result.stdout
+    assert len(table.read_text().splitlines()) > 20
