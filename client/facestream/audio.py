@@ -57,12 +57,16 @@ class SoundFile:
             survey = Survey(str(path), file.samplerate, file.channels)
             for block in self._read(file):
                 survey.add(block)
+            promised = file.frames
         if not survey.samples:
             raise BadInput(f"{path} holds no sound: 0 samples")
         self.samples = survey.samples
         """For each channel, at `original_rate`."""
         self.remarks: tuple[str, ...] = survey.remarks()
         """What a user should know of this sound: clipped, silent, channels mixed, ..."""
+        if promised > survey.samples + self.original_rate // 10:
+            words = f"{path} breaks off after {self.seconds:.2f} s; its header promises more"
+            self.remarks = (words, *self.remarks)
         self._only = survey.only_channel()
 
     @property

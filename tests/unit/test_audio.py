@@ -98,11 +98,20 @@ def test_a_file_that_breaks_off_gives_what_is_there_or_says_where(tmp_path: Path
     soundfile.write(path, tone(24_000, 20.0), 24_000)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     try:
-        speech = read_sound(path).speech
+        speech = SoundFile(path).speech
     except BadInput as error:
         assert re.search(rf"half\.{suffix} is broken after sample \d+ \(\d+\.\d+ s\)", str(error))  # noqa: PT017
     else:
         assert 5 * SAMPLE_RATE < len(speech) < 15 * SAMPLE_RATE
+
+
+def test_a_file_that_is_shorter_than_it_says_is_remarked_on(tmp_path: Path) -> None:
+    """A download that broke off: the film ends early, and the user should know why."""
+    path = tmp_path / "half.mp3"
+    soundfile.write(path, tone(24_000, 20.0), 24_000)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    (remark,) = SoundFile(path).remarks
+    assert re.search(r"half\.mp3 breaks off after 1[34]\.\d+ s; its header promises more", remark)
 
 
 def test_a_header_that_promises_hours_costs_nothing(tmp_path: Path) -> None:
