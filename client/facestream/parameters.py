@@ -39,7 +39,7 @@ GROUPS: Final = {
             2.5,
             16.0,
             0.9,
-            0.60,
+            0.75,
             "a closure of 0.3 within a frame lifts the cutoff above 100 Hz and passes 96 % of it at once; noise of "
             "+-0.02 stays below the noise speed and is halved by 2.5 Hz",
         ),

@@ -1,44 +1,79 @@
-"""Blinks at human statistics."""
+"""Blinks at human statistics.
+
+Rates: 17 a minute at rest and 26 in conversation, log-normal (Bentivoglio et al., "Analysis of blink rate patterns in
+normal subjects", Movement Disorders 1997). Course: closing takes 75 to 100 ms, opening about twice as long (VanderWerf
+et al., "Eyelid movements: behavioral studies of blinking in humans under different stimulus conditions",
+J Neurophysiology 2003). Blinks gather at the ends of phrases (Cummins, "Gaze and blinking in dyadic conversation",
+Language and Cognitive Processes 2012) and accompany large shifts of gaze (Evinger et al., "Not looking while leaping",
+Experimental Brain Research 1994).
+"""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from facestream.contract import FRAME_RATE
+from personality import Personality
 
-LID_COURSE = (0.45, 0.95, 1.0, 0.80, 0.48, 0.22, 0.07)
-"""Closure of the lids in the frames of one blink: closing takes 70 ms, opening about twice as long
-(VanderWerf et al., "Eyelid movements: behavioral studies of blinking in humans", J Neurophysiol 2003)."""
-
-_MEDIAN_SECONDS = 3.2
-_SPREAD = 0.55  # of the log-normal intervals; 15 to 20 blinks a minute (Bentivoglio et al., Mov Disord 1997)
-_SHORTEST_SECONDS = 0.9
-_PAUSE_SECONDS = 0.6  # people put their blinks into the pauses of their speech
+_AT_REST, _IN_SPEECH = 17.0 / 60.0, 26.0 / 60.0  # per second
+_OWN_PACE = 0.86  # of the rates: the rest are blinks at phrase ends and gaze shifts
+_SPREAD = 0.70  # of the logarithm of intervals
+_SHORTEST = 0.22  # of a mean interval: two blinks within half a second look like a twitch
+_AT_END = 0.45  # chance that the end of a phrase takes the next blink
+_WITH_GAZE = 0.35
+_RIPE = 0.45  # of the interval: before it is over by so much, no end of a phrase takes its blink
+_INCOMPLETE = 0.10  # share of blinks that do not close the lids
 
 
 class Blink:
     """Lid closure of one session, both eyes alike."""
 
-    def __init__(self, random: np.random.Generator) -> None:
+    def __init__(self, random: np.random.Generator, personality: Personality) -> None:
         self._random = random
-        self._wait = self._interval()
-        self._phase = len(LID_COURSE)
-        self._spoke = False
+        self._pace = _OWN_PACE * personality.blink_rate
+        self._waited = 0.0
+        self._wait = 0.5 + 0.5 * self._interval()
+        self._time = math.inf
+        self._draw_course()
 
-    def _interval(self) -> int:
-        seconds = _MEDIAN_SECONDS * np.exp(_SPREAD * self._random.standard_normal())
-        return int(max(seconds, _SHORTEST_SECONDS) * FRAME_RATE)
+    def _interval(self) -> float:
+        """In units of the mean interval."""
+        drawn = math.exp(_SPREAD * float(self._random.standard_normal()) - 0.5 * _SPREAD**2)
+        return float(max(drawn, _SHORTEST))
 
-    def __call__(self, speaks: bool) -> float:
-        """Closure in [0, 1] of the next frame."""
-        if self._spoke and not speaks and self._wait < _PAUSE_SECONDS * FRAME_RATE:
-            self._wait = 0
-        self._spoke = speaks
-        if self._phase < len(LID_COURSE):
-            closure = LID_COURSE[self._phase]
-            self._phase += 1
-            return closure
-        self._wait -= 1
-        if self._wait <= 0:
-            self._wait = self._interval()
-            self._phase = 0
-        return 0.0
+    def _draw_course(self) -> None:
+        closing, held, opening, depth = map(float, self._random.standard_normal(4).clip(-2.0, 2.0))
+        self._closing = 0.080 + 0.008 * closing
+        self._opens = self._closing + 0.025 + 0.008 * held
+        self._opening = 0.185 + 0.020 * opening
+        self._depth = 0.85 + 0.04 * depth if self._random.random() < _INCOMPLETE else 1.0
+
+    def _closure(self) -> float:
+        if self._time < self._closing:
+            return self._depth * (0.5 - 0.5 * math.cos(math.pi * self._time / self._closing))
+        if self._time < self._opens:
+            return self._depth
+        share = min((self._time - self._opens) / self._opening, 1.0)
+        return self._depth * (1.0 - share * share * (3.0 - 2.0 * share))
+
+    def __call__(self, speaks: float, rate: float, phrase_ends: bool, gaze_leaps: bool) -> float:
+        """Closure in [0, 1] of the next frame.
+
+        Args:
+            speaks: certainty in [0, 1] of a voice.
+            rate: factor of the usual rate, of the emotion.
+            phrase_ends: a phrase ends in this frame.
+            gaze_leaps: the eyes begin a large saccade in this frame.
+        """
+        self._time += 1.0 / FRAME_RATE
+        self._waited += rate * self._pace * (_AT_REST + (_IN_SPEECH - _AT_REST) * speaks) / FRAME_RATE
+        due = self._waited >= self._wait
+        if self._waited >= max(_RIPE * self._wait, _SHORTEST):
+            due = due or (phrase_ends and self._random.random() < _AT_END)
+            due = due or (gaze_leaps and self._random.random() < _WITH_GAZE)
+        if due and self._time > self._opens + self._opening:
+            self._waited, self._wait = 0.0, self._interval()
+            self._draw_course()
+            self._time = 0.5 / FRAME_RATE
+        return self._closure()

@@ -1,57 +1,60 @@
-"""All the movement of one session's face: speech, emotion, blinks, gaze, head, smoothed into the 73 parameters."""
+"""All the movement of one session's face: speech, emotion, blinks, gaze, head and brows, as 73 smoothed parameters."""
 
 from __future__ import annotations
 
-from collections import deque
-
 import numpy as np
+import personality
 from blink import Blink
+from brows import WHERE as BROWS_AT
+from brows import Brows
+from cues import CueReader
 from emotion import Emotion
 from facestream.contract import FRAME_RATE, LOOKAHEAD_FRAMES
-from facestream.parameters import ARKIT, EMOTIONS, GAZE, HEAD, INDEX, PARAMETERS
+from facestream.parameters import ARKIT, EMOTIONS, GAZE, GROUPS, HEAD, INDEX, PARAMETERS
 from facestream.prosody import Prosody
 from facestream.sequence import FrameOrder, SessionLost
 from gaze import Gaze
 from head import Head
+from limits import within_limits
+from mouth import felt_speech
 from numpy.typing import NDArray
 from one_euro import OneEuroFilter
+from prosody_events import load_network
 
-_LOW = np.array([parameter.low for parameter in PARAMETERS])
-_HIGH = np.array([parameter.high for parameter in PARAMETERS])
 _HEAD = slice(len(ARKIT), len(ARKIT) + len(HEAD))
 _GAZE = slice(_HEAD.stop, _HEAD.stop + len(GAZE))
 _EMOTION = slice(_GAZE.stop, _GAZE.stop + len(EMOTIONS))
 _BLINK = [INDEX["eyeBlinkLeft"], INDEX["eyeBlinkRight"]]
+_WIDE = [INDEX["eyeWideLeft"], INDEX["eyeWideRight"]]
 _LOOK_DOWN = [INDEX["eyeLookDownLeft"], INDEX["eyeLookDownRight"]]
 _LOOK_UP = [INDEX["eyeLookUpLeft"], INDEX["eyeLookUpRight"]]
-_BROWS_UP = [INDEX["browInnerUp"], INDEX["browOuterUpLeft"], INDEX["browOuterUpRight"]]
-
-# One-Euro constants. At rest the mouth is held by 3 Hz; a closure of 0.3 in two frames (4.5 per second) lifts the
-# cutoff to 75 Hz, which at 30 FPS passes 94 % of the step in the first frame: stops still close.
-_SPEECH_CUTOFF_HZ = 3.0
-_SPEECH_BETA = 16.0
-_VOICED_LIMIT = 0.5
-_ACCENT_SECONDS = 0.18  # brows follow the stress, slower than lips
-_ACCENT = np.array([0.22, 0.10, 0.10])
+_LOOK_LEFT = [INDEX["eyeLookOutLeft"], INDEX["eyeLookInRight"]]  # towards the person's left
+_LOOK_RIGHT = [INDEX["eyeLookInLeft"], INDEX["eyeLookOutRight"]]
+_LOOK_PER_RAD = 1.0 / 0.6  # ARKit's eyeLook weights are 1 at about 35 degrees
+_FILTER = {
+    constant: np.array([getattr(GROUPS[parameter.group], constant) for parameter in PARAMETERS])
+    for constant in ("min_cutoff_hz", "beta", "noise_speed")
+}
 
 
 class FaceMotion:
-    """State of one session. The same correlation id and inputs give the same movement, bit for bit."""
+    """State of one session. The same seed and inputs give the same movement, bit for bit."""
 
     def __init__(self, seed: int) -> None:
-        """`seed`: any whole number; sessions of different seeds blink and sway apart."""
+        """`seed`: any whole number; sessions of different seeds are different people."""
         random = np.random.default_rng(seed)
+        person = personality.draw(random.spawn(1)[0])
         self._order = FrameOrder(-LOOKAHEAD_FRAMES)
-        self._blink = Blink(random.spawn(1)[0])
+        self._cues = CueReader(load_network())
+        self._sides = person.sides
+        self._blink = Blink(random.spawn(1)[0], person)
         self._gaze = Gaze(random.spawn(1)[0])
-        self._head = Head(random.spawn(1)[0])
+        self._head = Head(random.spawn(1)[0], person)
+        self._brows = Brows(random.spawn(1)[0], person)
         self._emotion = Emotion()
-        silence = Prosody(-90.0, 0.0, 0.0, 0.0, -90.0)
-        self._heard = deque([silence] * LOOKAHEAD_FRAMES, maxlen=LOOKAHEAD_FRAMES + 1)
-        self._accent = 0.0
-        self._smooth = OneEuroFilter(
-            np.zeros(len(ARKIT)), min_cutoff_hz=_SPEECH_CUTOFF_HZ, beta=_SPEECH_BETA, rate_hz=FRAME_RATE
-        )
+        rest = np.zeros(len(PARAMETERS))
+        rest[INDEX["loudness"]] = PARAMETERS[INDEX["loudness"]].low
+        self._smooth = OneEuroFilter(rest, rate_hz=FRAME_RATE, **_FILTER)
 
     def step(
         self,
@@ -77,26 +80,25 @@ class FaceMotion:
             raise SessionLost("SPEECH_FACE holds a value that is not finite; begin anew with START")
         self._order.advance()
 
-        self._heard.append(Prosody(*prosody.tolist()))
-        loudness, voice = self._heard[0][:2]
-        speech = self._smooth(speech_face.astype(np.float64))
-        shown_emotion, emotional = self._emotion(emotion)
-        pose, stress, breath = self._head(loudness, voice)
-        yaw, pitch = self._gaze()
-        lids = self._blink(voice > _VOICED_LIMIT)
-        self._accent += (stress - self._accent) / (_ACCENT_SECONDS * FRAME_RATE)
+        cues = self._cues(Prosody(*prosody.tolist()))
+        mood = self._emotion(emotion)
+        look = self._gaze(cues, mood.aversion, mood.averted)
+        pose, breath = self._head(cues, mood.carriage, mood.liveliness, self._gaze.target)
+        closure = self._blink(cues.speaks, mood.blinks, cues.ends, self._gaze.leaps)
+        # The eyes hold what they look at while the head turns under them.
+        yaw, pitch = (look - pose[:2]).tolist()
 
         parameters = np.zeros(len(PARAMETERS))
-        parameters[: len(ARKIT)] = speech + emotional
-        parameters[_BROWS_UP] += self._accent * _ACCENT
-        parameters[_LOOK_DOWN] += max(pitch, 0.0)
-        parameters[_LOOK_UP] += max(-pitch, 0.0)
-        parameters[_BLINK] = lids + (1.0 - lids) * parameters[_BLINK]
+        parameters[: len(ARKIT)] = felt_speech(speech_face.astype(np.float64), mood.shapes * self._sides, mood.opening)
+        parameters[BROWS_AT] += self._brows(cues, mood.liveliness)
+        parameters[_LOOK_DOWN if pitch > 0.0 else _LOOK_UP] += _LOOK_PER_RAD * abs(pitch)
+        parameters[_LOOK_LEFT if yaw > 0.0 else _LOOK_RIGHT] += _LOOK_PER_RAD * abs(yaw)
+        parameters[_BLINK] = closure + (1.0 - closure) * parameters[_BLINK]
+        parameters[_WIDE] *= 1.0 - closure
         parameters[_HEAD] = pose
-        # The eyes hold the viewer while the head turns under them.
-        parameters[_GAZE] = [yaw - pose[0], pitch - pose[1]] * 2
-        parameters[_EMOTION] = shown_emotion
-        parameters[INDEX["voiceActivity"]] = voice
-        parameters[INDEX["loudness"]] = loudness
+        parameters[_GAZE] = [yaw, pitch, yaw, pitch]
+        parameters[_EMOTION] = mood.intensities
+        parameters[INDEX["voiceActivity"]] = cues.speaks
+        parameters[INDEX["loudness"]] = cues.loudness_dbfs
         parameters[INDEX["breath"]] = breath
-        return np.clip(parameters, _LOW, _HIGH).astype(np.float32)
+        return within_limits(self._smooth(parameters))

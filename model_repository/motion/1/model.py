@@ -10,12 +10,16 @@ from face_motion import FaceMotion
 from facestream.parameters import EMOTIONS
 from facestream.sequence_stage import SequenceStage, Tensors
 from numpy.typing import NDArray
+from prosody_events import load_network
 
 _NEUTRAL = np.zeros(len(EMOTIONS), np.float32)
 
 
 class TritonPythonModel(SequenceStage[FaceMotion]):
     """Triton's entry point."""
+
+    def load(self, model_folder: str) -> None:
+        load_network()  # a missing file is told now, not to the first session
 
     def create(self, correlation_id: int) -> FaceMotion:
         return FaceMotion(correlation_id)

@@ -1,6 +1,9 @@
 """One-Euro filter: steady when the signal rests, quick when it moves.
 
 Casiez, Roussel, Vogel, "1 € Filter: A Simple Speed-based Low-pass Filter for Noisy Input in Interactive Systems", 2012.
+Two things differ from the paper. The speed is the larger of the raw and the smoothed one: a lip that closes on a /p/
+must not wait for its own average. And the cutoff grows with the speed above that of the noise only, so that noise does
+not open the filter to itself.
 """
 
 from __future__ import annotations
@@ -8,39 +11,42 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+SPEED_CUTOFF_HZ = 4.0
+"""Cutoff of the smoothed speed."""
 
-def _smoothing(cutoff_hz: NDArray[np.float64] | float, rate_hz: float) -> NDArray[np.float64] | float:
+
+def _smoothing(cutoff_hz: NDArray[np.float64], rate_hz: float) -> NDArray[np.float64]:
     """Weight of the newest sample in an exponential filter of this cutoff."""
-    ratio = 2.0 * np.pi * cutoff_hz / rate_hz
-    return ratio / (ratio + 1.0)
+    ratio = (2.0 * np.pi / rate_hz) * cutoff_hz
+    return np.asarray(ratio / (ratio + 1.0))
 
 
 class OneEuroFilter:
-    """Filters a vector, each element with constants of its own."""
+    """Filters a vector (n,), each element with constants of its own."""
 
     def __init__(
         self,
         rest: NDArray[np.float64],
         *,
-        min_cutoff_hz: NDArray[np.float64] | float,
-        beta: NDArray[np.float64] | float,
+        min_cutoff_hz: NDArray[np.float64],
+        beta: NDArray[np.float64],
+        noise_speed: NDArray[np.float64],
         rate_hz: float,
-        speed_cutoff_hz: float = 4.0,
     ) -> None:
-        """`rest` (n,) is where the signal starts from; `beta` is the cutoff gained per unit of speed, Hz / (1/s)."""
+        """`rest` is where the signal starts from; the constants are those of facestream.parameters.Group, (n,) each."""
         self._value = np.array(rest, np.float64)
         self._speed = np.zeros_like(self._value)
         self._min_cutoff_hz = min_cutoff_hz
         self._beta = beta
+        self._noise_speed = noise_speed
         self._rate_hz = rate_hz
-        self._speed_weight = _smoothing(speed_cutoff_hz, rate_hz)
+        self._speed_weight = _smoothing(np.asarray(SPEED_CUTOFF_HZ), rate_hz)
 
     def __call__(self, value: NDArray[np.float64]) -> NDArray[np.float64]:
         """The filtered (n,) of the next (n,)."""
         speed = (value - self._value) * self._rate_hz
-        self._speed = self._speed + self._speed_weight * (speed - self._speed)
-        # The larger of the raw and the smoothed speed: a lip that closes on a /p/ must not wait for its own average.
+        self._speed += self._speed_weight * (speed - self._speed)
         quickest = np.maximum(np.abs(speed), np.abs(self._speed))
-        weight = _smoothing(self._min_cutoff_hz + self._beta * quickest, self._rate_hz)
-        self._value = self._value + weight * (value - self._value)
+        cutoff = self._min_cutoff_hz + self._beta * np.maximum(quickest - self._noise_speed, 0.0)
+        self._value = self._value + _smoothing(cutoff, self._rate_hz) * (value - self._value)
         return self._value.copy()

@@ -1,0 +1,102 @@
+"""The mouth of a face that feels while it speaks: the speech has the last word.
+
+A feeling may widen a smile or bare teeth as far as the speech opens the lips, but it never holds a /p/ open and never
+opens a closed mouth: what it would part, the lower lip closes again.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from facestream.parameters import ARKIT, INDEX
+from numpy.typing import NDArray
+
+PARTING_MM = {
+    "jawOpen": 29.7,
+    "mouthClose": -37.5,
+    "mouthFunnel": 12.4,
+    "mouthUpperUp": 7.6,
+    "noseSneer": 6.9,
+    "mouthLowerDown": 6.0,
+    "mouthShrugUpper": 5.3,
+    "mouthPucker": 0.7,
+    "cheekSquint": 0.4,
+    "mouthDimple": -1.5,
+    "mouthFrown": -0.4,
+    "mouthStretch": -0.5,
+    "mouthRollLower": -3.1,
+    "mouthRollUpper": -1.5,
+    "mouthPress": -2.5,
+    "mouthShrugLower": -6.5,
+}
+"""By how much a weight of 1, on both sides where it has two, moves the middle of the lips apart: measured on the face
+model; a test holds the two together."""
+
+_FREEDOM = 0.35  # of what the speech opens, a feeling may add so much
+_LOWER_LIP_MOST = 0.65  # a chin raised further looks like a pout
+_OPEN_MM = 4.0  # from here on the mouth is open: what a feeling does to hold it shut is over
+_ROUND = ("mouthPucker", "mouthFunnel")
+_SPREADING = ("mouthSmile", "mouthDimple", "mouthStretch", "mouthFrown")
+_ROUNDING_WINS = 1.3  # a weight of 0.6 on rounded lips leaves a fifth of a smile
+
+
+def _on(names: dict[str, float]) -> NDArray[np.float64]:
+    row = np.zeros(len(ARKIT))
+    for name, value in names.items():
+        if name in INDEX:
+            row[INDEX[name]] = value
+        else:
+            row[INDEX[f"{name}Left"]] = row[INDEX[f"{name}Right"]] = 0.5 * value
+    return row
+
+
+_PARTING = _on(PARTING_MM)
+_LOWER_LIP = INDEX["mouthShrugLower"]
+_JAW = INDEX["jawOpen"]
+_CLOSE = INDEX["mouthClose"]
+_ROUND_AT = [INDEX[name] for name in _ROUND]
+_RAISING_AT = [
+    INDEX[name]
+    for name in (
+        "noseSneerLeft",
+        "noseSneerRight",
+        "mouthUpperUpLeft",
+        "mouthUpperUpRight",
+        "mouthShrugUpper",
+        "mouthFunnel",
+        "mouthLowerDownLeft",
+        "mouthLowerDownRight",
+    )
+]
+_SHUTTING_AT = [
+    INDEX[name] for name in ("mouthPressLeft", "mouthPressRight", "mouthRollLower", "mouthRollUpper", "mouthShrugLower")
+]
+_SPREADING_AT = [INDEX[f"{name}{side}"] for name in _SPREADING for side in ("Left", "Right")]
+_MOUTH_AT = [index for index, shape in enumerate(ARKIT) if shape.group == "mouth"]
+
+
+def felt_speech(speech: NDArray[np.float64], feeling: NDArray[np.float64], opening: float) -> NDArray[np.float64]:
+    """The ARKit weights (52,) of a mouth that says `speech` (52,) with the weights `feeling` (52,) of a feeling.
+
+    `opening` is the feeling's factor of how far the speech opens the jaw.
+    """
+    feeling = feeling.copy()
+    feeling[_SPREADING_AT] *= max(1.0 - _ROUNDING_WINS * float(speech[_ROUND_AT].max()), 0.0)
+    parts = max(float(speech @ _PARTING), 0.0)
+    opened = min(parts / _OPEN_MM, 1.0)
+    feeling[_JAW] *= opened
+    feeling[_SHUTTING_AT] *= 1.0 - opened
+    # What the feeling parts beyond its freedom the lower lip takes back: it rises, as a chin does in disgust or sorrow.
+    # What is more than it can, the upper lip does not raise.
+    excess = float(feeling @ _PARTING) - _FREEDOM * parts
+    if excess > 0.0:
+        rise = min(excess / -PARTING_MM["mouthShrugLower"], max(_LOWER_LIP_MOST - float(feeling[_LOWER_LIP]), 0.0))
+        feeling[_LOWER_LIP] += rise
+        left = excess + rise * PARTING_MM["mouthShrugLower"]
+        raised = float(feeling[_RAISING_AT] @ _PARTING[_RAISING_AT])
+        if left > 0.0 and raised > 0.0:
+            feeling[_RAISING_AT] *= max(1.0 - left / raised, 0.0)
+    said = speech.copy()
+    said[_JAW] *= opening
+    mixed = said + feeling
+    mixed[_CLOSE] = min(mixed[_CLOSE], mixed[_JAW])  # ARKit's own rule: lips cannot close beyond the jaw's opening
+    return mixed

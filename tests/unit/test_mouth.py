@@ -1,0 +1,103 @@
+"""Feeling and speech in one mouth: no emotion may hold a /p/ open or part lips that the speech holds shut."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from emotion import STYLES, Emotion
+from facestream.avatar.face_model import load_face_model
+from facestream.contract import FRAME_RATE
+from facestream.parameters import ARKIT, EMOTIONS, INDEX
+from mouth import PARTING_MM, felt_speech
+
+UPPER, LOWER = [81, 82, 13, 312, 311], [178, 87, 14, 317, 402]  # MediaPipe's inner lips, about the middle
+SILENT = np.zeros(len(ARKIT))
+
+
+def weights(**named: float) -> np.ndarray:
+    """ARKit weights (52,); a name without a side stands for both."""
+    row = np.zeros(len(ARKIT))
+    for name, value in named.items():
+        for full_name in (name, f"{name}Left", f"{name}Right"):
+            if full_name in INDEX:
+                row[INDEX[full_name]] = value
+    return row
+
+
+def gap_mm(arkit: np.ndarray) -> float:
+    """Distance of the lips' middle of the face model beyond that at rest, mm."""
+    model = load_face_model()
+    positions = model.neutral + np.tensordot(np.clip(arkit, 0, 1) @ model.arkit_matrix(), model.expression, 1)
+    rest, moved = (model.landmarks(vertices) for vertices in (model.neutral, positions))
+    return 10.0 * float(np.mean((moved[UPPER] - moved[LOWER])[:, 1] - (rest[UPPER] - rest[LOWER])[:, 1]))
+
+
+def settled(*emotions: str) -> tuple[np.ndarray, float]:
+    """Shapes and factor of opening of whole emotions."""
+    feeling = Emotion()
+    wanted = np.array([name in emotions for name in EMOTIONS], np.float32)
+    for _ in range(5 * FRAME_RATE):
+        mood = feeling(wanted)
+    return mood.shapes, mood.opening
+
+
+def test_parting_is_that_of_the_face_model() -> None:
+    for name, millimetres in PARTING_MM.items():
+        assert gap_mm(weights(**{name: 0.1})) == pytest.approx(0.1 * millimetres, abs=0.02), name
+
+
+SAID = {
+    "rest": {},
+    "p": {"mouthPress": 0.3, "mouthRollLower": 0.2, "mouthRollUpper": 0.2},
+    "p, lightly": {"mouthPress": 0.1},
+}
+
+
+@pytest.mark.parametrize("emotion", EMOTIONS)
+@pytest.mark.parametrize("said", SAID)
+def test_no_emotion_opens_a_closed_mouth(emotion: str, said: str) -> None:
+    shapes, opening = settled(emotion)
+    assert gap_mm(felt_speech(weights(**SAID[said]), shapes, opening)) < 0.3
+    assert felt_speech(weights(**SAID[said]), shapes, opening)[INDEX["jawOpen"]] < 0.005
+
+
+@pytest.mark.parametrize("pair", [("disgusted", "angry"), ("disgusted", "surprised"), ("fearful", "happy")])
+def test_no_pair_of_emotions_opens_a_closed_mouth(pair: tuple[str, str]) -> None:
+    shapes, opening = settled(*pair)
+    for named in SAID.values():
+        assert gap_mm(felt_speech(weights(**named), shapes, opening)) < 0.3
+
+
+@pytest.mark.parametrize("emotion", EMOTIONS)
+def test_no_emotion_shuts_an_open_vowel(emotion: str) -> None:
+    said = weights(jawOpen=0.25, mouthLowerDown=0.08, mouthUpperUp=0.04)
+    shapes, opening = settled(emotion)
+    assert 0.75 < gap_mm(felt_speech(said, shapes, opening)) / gap_mm(said) < 1.6
+
+
+def test_rounded_lips_win_over_a_smile() -> None:
+    """A happy "oo" that stays as wide as a grin is heard as another vowel."""
+    shapes, opening = settled("happy")
+    smile = INDEX["mouthSmileLeft"]
+    assert felt_speech(weights(mouthPucker=0.6), shapes, opening)[smile] < 0.3 * shapes[smile]
+    assert felt_speech(SILENT, shapes, opening)[smile] == shapes[smile]
+
+
+def test_lips_close_no_further_than_the_jaw_is_open() -> None:
+    """ARKit's rule for mouthClose: beyond it the lips pass through each other."""
+    mixed = felt_speech(weights(jawOpen=0.1, mouthClose=0.4), SILENT, 1.0)
+    assert mixed[INDEX["mouthClose"]] == pytest.approx(0.1)
+
+
+def test_neutral_leaves_the_speech_as_it_is() -> None:
+    said = weights(jawOpen=0.3, mouthSmile=0.1, mouthFunnel=0.2)
+    shapes, opening = settled("neutral")
+    assert np.array_equal(felt_speech(said, shapes, opening), said)
+
+
+def test_every_style_names_shapes_that_exist() -> None:
+    """A misspelt one would do nothing, silently."""
+    for emotion, style in STYLES.items():
+        for name, weight in style.shapes.items():
+            assert {name, f"{name}Left"} & set(INDEX), f"{emotion}: {name}"
+            assert 0.0 < weight <= 1.0, f"{emotion}: {name}"
