@@ -41,6 +41,10 @@ STEPS: Final = 10000
 RATE: Final = 6e-3
 """Highest learning rate."""
 
+LONGER_STEPS: Final = 7000
+LONGER_RATE: Final = 3e-3
+"""How the better of the temporal models goes on."""
+
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
 WARM_UP_STEPS: Final = 60
@@ -187,12 +191,14 @@ def averaged_weights(saved: dict[str, Any]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in saved["averaged"].items() if name.startswith(prefix)}
 
 
-def trained(checkpoint: Path) -> Networks:
+def trained(checkpoint: Path, temporal: str | None = None) -> Networks:
     """Return the networks with the averaged weights of `checkpoint`, ready to run.
+
+    `temporal` is the model that it has to be of, where that matters.
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
-        ValueError: it is of an expression stage for another encoder.
+        ValueError: it is of an expression stage for another encoder, or not of `temporal`.
     """
     if not checkpoint.exists():
         raise FileNotFoundError(
@@ -201,6 +207,8 @@ def trained(checkpoint: Path) -> Networks:
     saved = torch.load(checkpoint)
     if "encoder" in saved["about"]:
         raise ValueError(f"{checkpoint} was trained on a checkpoint folder: name it with --encoder and --layer")
+    if temporal not in (None, saved["about"]["temporal"]):
+        raise ValueError(f"{checkpoint} is of a {saved['about']['temporal']}, expected a {temporal}")
     networks = Networks(saved["about"]["temporal"])
     own = networks.state_dict().keys()
     # The head that learnt from a teacher has done its work.
@@ -219,9 +227,11 @@ def train(
     seed: int,
     save_every: int = 400,
     teacher: tuple[Path, int] | None = None,
+    start: Path | None = None,
 ) -> nn.Module:
     """Train a `temporal` model and its encoder on `corpus`, or go on from `checkpoint`; return the average.
 
+    `start` is the checkpoint of another course whose averaged weights this one begins with.
     `teacher` is the folder of a wav2vec 2.0 or HuBERT checkpoint and a layer, to distil into the encoder (distil.py).
     """
     torch.manual_seed(seed)
@@ -236,6 +246,9 @@ def train(
         source = teach(voices, corpus, *teacher)
         networks = Distilled(temporal, source.size)
         about["teacher"] = source.identity(teacher[1])
+    if start is not None:
+        networks.load_state_dict(trained(start, temporal).state_dict(), strict=False)
+        about["start"] = start.stem
     minutes = sum(len(voice.visemes) for voice in voices) / TARGET_RATE / 60
     count = sum(parameter.numel() for parameter in networks.parameters())
     print(f"{len(voices)} voices, {minutes:.0f} minutes; {temporal}, {count / 1e6:.2f} M parameters", flush=True)
@@ -266,6 +279,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--teacher", type=Path, metavar="FOLDER", help="distil this checkpoint into our encoder")
     parser.add_argument("--layer", type=int, metavar="N", help="transformer layer at which that checkpoint is cut")
     parser.add_argument("--temporal", choices=tuple(TEMPORAL), default="tcn")
+    parser.add_argument("--start", type=Path, metavar="FILE", help="begin with this checkpoint's averaged weights")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--rate", type=float, default=RATE, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=1)
@@ -297,7 +311,13 @@ def main(arguments: list[str] | None = None) -> int:
     if options.teacher:
         name += f"-of-{options.teacher.resolve().name}-layer{options.layer}"
         teacher = (options.teacher, options.layer)
-    train(options.corpus, options.checkpoint or Path("build/speech") / f"{name}.pt", **course, teacher=teacher)
+    train(
+        options.corpus,
+        options.checkpoint or Path("build/speech") / f"{name}.pt",
+        **course,
+        teacher=teacher,
+        start=options.start,
+    )
     return 0
 
 

@@ -73,10 +73,12 @@ def test_one_command_trains_both_judges_both_and_exports_the_better(
     class Networks:
         encoder = expression = None
 
-    def train(shards: Path, checkpoint: Path, *, temporal: str, steps: int, rate: float, seed: int) -> None:
+    def train(
+        shards: Path, checkpoint: Path, *, temporal: str, steps: int, start: Path | None = None, **_: Any
+    ) -> None:
         assert shards == tmp_path / "corpus"
-        assert (steps, seed) == (7, 1)
-        trained.append(temporal)
+        assert steps == (7 if start else 10)
+        trained.append(f"{temporal} from {start.stem}" if start else temporal)
         checkpoint.write_text(temporal)
 
     def evaluate(checkpoints: list[Path], clips: list[Any]) -> list[dict[str, Any]]:
@@ -94,9 +96,9 @@ def test_one_command_trains_both_judges_both_and_exports_the_better(
     monkeypatch.setattr(pipeline, "trained", lambda checkpoint: Networks())
     monkeypatch.setattr(pipeline, "export_stages", export_stages)
     threads = torch.get_num_threads()
-    assert pipeline.main(["--work", str(tmp_path), "--repository", str(tmp_path), "--steps", "7"]) == 0
+    assert pipeline.main(["--work", str(tmp_path), "--repository", str(tmp_path), "--steps", "10"]) == 0
     torch.set_num_threads(threads)
-    assert trained == ["tcn", "transformer"]
+    assert trained == ["tcn", "transformer", "transformer from transformer"]
     assert len(json.loads((tmp_path / "evaluation.json").read_text())) == 2
     assert len(exported) == 1
     assert "transformer" in exported[0]

@@ -129,6 +129,16 @@ def test_a_checkpoint_of_another_model_is_refused(corpus: Path, tmp_path: Path) 
         train(corpus, tmp_path / "one.pt", temporal="transformer", steps=1, rate=1e-3, seed=3)
 
 
+def test_a_second_course_begins_with_the_averages_of_the_first(corpus: Path, tmp_path: Path) -> None:
+    """The shipped weights are made in two courses: a second that began anew would throw the first one away."""
+    first = train(corpus, tmp_path / "one.pt", temporal="tcn", steps=1, rate=1e-3, seed=3)
+    second = train(corpus, tmp_path / "two.pt", temporal="tcn", steps=1, rate=1e-9, seed=4, start=tmp_path / "one.pt")
+    for (name, one), two in zip(first.named_parameters(), second.parameters(), strict=True):
+        torch.testing.assert_close(one, two, atol=1e-6, rtol=0, msg=name)
+    with pytest.raises(ValueError, match="expected a transformer"):
+        train(corpus, tmp_path / "3.pt", temporal="transformer", steps=1, rate=1e-3, seed=3, start=tmp_path / "one.pt")
+
+
 def test_missing_checkpoint_is_named(tmp_path: Path) -> None:
     """Whoever exports before training must learn the order."""
     with pytest.raises(FileNotFoundError, match=r"export\.speech\.train"):
