@@ -130,9 +130,7 @@ def debian_package(work: Path, name: str) -> Path:
     folder = work / f"{name}-deb"
     if not folder.exists():
         work.mkdir(parents=True, exist_ok=True)
-        subprocess.run(
-            [_program("apt-get"), "download", "-qq", name], cwd=work, check=True, stderr=subprocess.DEVNULL
-        )
+        subprocess.run([_program("apt-get"), "download", "-qq", name], cwd=work, check=True, stderr=subprocess.DEVNULL)
         (archive,) = work.glob(f"{name}_*.deb")
         subprocess.run([_program("dpkg-deb"), "-x", archive.name, folder.name], cwd=work, check=True)
         archive.unlink()

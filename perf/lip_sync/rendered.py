@@ -1,20 +1,24 @@
 """Lips measured in our own rendered frames: what a viewer sees, not what the parameters ask for.
 
-    python -m perf.lip_sync.rendered speech.wav --avatar ada        # the measures of a clip as a table of numbers
+    python -m perf.lip_sync.rendered                        # the judge's recordings, a part of them, ada and ben
+    python -m perf.lip_sync.rendered --clips FOLDER         # your own: NAME.wav beside NAME.txt with its words
 
 Two measures that share nothing but the frame. Landmarks: Attention Mesh (facestream.avatar.landmarks) finds the face
 in each frame; lengths are in units of the distance between the outer corners of the eyes (133 px in the ready
 avatars), after the head's motion has been taken out by points that no speech moves. Pixels: teeth and dark cavity
 between the lips (perf.lip_sync.mouth_pixels), in the same unit. `python -m perf.lip_sync.rendered_calibration` tells
-how small an opening each of them sees, and how much they tremble by themselves.
+how small an opening each of them sees, and how much they tremble by themselves: landmarks see a narrow opening and
+overrate it, pixels see none below 1 to 3 px of the frame and keep the proportions above.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import hashlib
+import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,11 +27,20 @@ import numpy as np
 from facestream.avatar import landmark_topology as topology
 from facestream.avatar.landmarks import Detection, detect_faces, find_landmarks
 from facestream.avatar.preview import Image
-from facestream.parameters import PARAMETERS
+from facestream.contract import SAMPLE_RATE
+from facestream.parameters import INDEX, PARAMETERS
 from numpy.typing import NDArray
+from tqdm import tqdm
 
+from perf import machine
 from perf.drawn_frames import REPOSITORY, DrawnAvatar, SpokenFace
+from perf.lip_sync import folder_set
+from perf.lip_sync.alignment import Alignments, Clip
+from perf.lip_sync.lips import Lips, lips_of
+from perf.lip_sync.measures import measure as measure_lips
 from perf.lip_sync.mouth_pixels import HALF_WIDTH, MouthPixels
+from perf.lip_sync.recordings import fetch
+from perf.liveliness import statistics
 
 Floats = NDArray[np.float64]
 
@@ -73,17 +86,25 @@ MEASURES: Final = (
 )
 """What `measure` gives for each frame.
 
-gap: distance of the inner edges of the lips at the middle of the mouth, by landmarks.
+gap: distance of the inner edges of the lips at the middle of the mouth, by landmarks, beyond that of the face at rest.
 width: distance of the corners of the mouth.
-upper_lip, lower_lip: height of the red of each lip: small where it is rolled in.
+upper_lip, lower_lip: height of the red of each lip over that at rest: small where it is rolled in.
 protrusion: how far the lips stand out before the eyes, by the network's own depth: a proxy.
 teeth, cavity: heights of visible teeth and of the dark behind and below them, by pixels.
 lower_lip_teeth: dark rows between the lowest visible teeth and the lower lip; NaN where no teeth are seen.
-eyes: distance of the lids over the length of the eye, both eyes' mean.
+eyes: distance of the lids over that at rest, both eyes' mean.
 yaw, pitch, roll: of the head, rad, in the sense of facestream.parameters.
 presence: certainty of the network that it sees a face.
-All lengths are in units of the distance between the outer corners of the eyes at rest.
+Lengths are in units of the distance between the outer corners of the eyes at rest.
 """
+
+SEEN_TURN: Final = 0.6
+"""The network sees so much of a known yaw or pitch of the ready avatars (0.56 to 0.61): it is divided out."""
+
+CONTACT_SCALE: Final = 2.5
+"""Brings the contact of lip and teeth to the units of perf.lip_sync.lips: 0.2 to 0.3 of a full f, 0.12 counts."""
+
+WAYS: Final = ("landmarks", "pixels")
 
 
 def similarity(points: Floats, onto: Floats) -> Floats:
@@ -123,6 +144,8 @@ class FrameMeasure:
         self.unit = float(np.linalg.norm(corners[1] - corners[0]))
         """Distance between the outer corners of the eyes at rest, px."""
         self._pixels = MouthPixels(rest, *self._lip_rows(self._rest[:, :2]))
+        self._at_rest = dict.fromkeys(MEASURES, 0.0) | {"upper_lip": 1.0, "lower_lip": 1.0, "eyes": 1.0}
+        self._at_rest = self(rest)
 
     def _lip_rows(self, points: Floats) -> tuple[float, float, float, slice]:
         """Outer edges of both lips, where they meet, and the columns of the mouth's middle, px."""
@@ -145,6 +168,7 @@ class FrameMeasure:
         )
         between = self._pixels.look(upright.astype(np.uint8), *self._lip_rows(points))
 
+        at_rest = self._at_rest
         turn = rotation(self._rest[list(SKULL)], seen[list(SKULL)])
         # x right, y down, z towards the viewer: the nose's direction (0, 0, 1) after the turn.
         nose = turn @ np.array([0.0, 0.0, 1.0])
@@ -160,17 +184,17 @@ class FrameMeasure:
             opened = (points[list(lower[3:6]), 1] - points[list(upper[3:6]), 1]).mean()
             lids.append(opened / np.linalg.norm(points[ends[1]] - points[ends[0]]))
         return {
-            "gap": float(np.mean([points[b, 1] - points[a, 1] for a, b in GAP_PAIRS])) / self.unit,
+            "gap": float(np.mean([points[b, 1] - points[a, 1] for a, b in GAP_PAIRS])) / self.unit - at_rest["gap"],
             "width": apart(MOUTH_CORNERS),
-            "upper_lip": float(points[13, 1] - points[0, 1]) / self.unit,
-            "lower_lip": float(points[17, 1] - points[14, 1]) / self.unit,
+            "upper_lip": float(points[13, 1] - points[0, 1]) / self.unit / at_rest["upper_lip"],
+            "lower_lip": float(points[17, 1] - points[14, 1]) / self.unit / at_rest["lower_lip"],
             "protrusion": float(depth[[0, 13, 14, 17]].mean() - depth[list(EYE_CORNERS)].mean()) / self.unit,
             "teeth": between.teeth / self.unit,
             "cavity": between.cavity / self.unit,
             "lower_lip_teeth": between.below_teeth / self.unit,
-            "eyes": float(np.mean(lids)),
-            "yaw": float(np.arctan2(nose[0], nose[2])),
-            "pitch": float(np.arctan2(nose[1], nose[2])),
+            "eyes": float(np.mean(lids)) / at_rest["eyes"],
+            "yaw": float(np.arctan2(nose[0], nose[2])) / SEEN_TURN,
+            "pitch": float(np.arctan2(nose[1], nose[2])) / SEEN_TURN,
             "roll": float(np.arctan2(turn[1, 0], turn[0, 0])),
             "presence": face.presence,
         }
@@ -218,32 +242,139 @@ def measure(audio: NDArray[np.float32], avatar: str | Path, cache: Path | None =
     return RenderedLips(avatar, cache).measure(SpokenFace()(audio))
 
 
-def summary(measures: dict[str, Floats]) -> dict[str, dict[str, Any]]:
-    """Range of each measure over its frames."""
-    return {
-        name: {
-            "lowest": float(np.nanmin(values)),
-            "median": float(np.nanmedian(values)),
-            "highest": float(np.nanmax(values)),
-        }
-        for name, values in measures.items()
-        if np.isfinite(values).any()
+def lips_of_frames(measures: dict[str, Floats], way: str) -> Lips:
+    """What the judge holds against the phonemes, measured in one of two WAYS.
+
+    Raises:
+        ValueError: `way` is none of WAYS.
+    """
+    if way not in WAYS:
+        raise ValueError(f"way is {way!r}, expected one of {WAYS}")
+    opening = measures["gap"] if way == "landmarks" else measures["teeth"] + measures["cavity"]
+    gap = np.maximum(opening, 0.0)
+    # A lower lip at the teeth is rolled in while the upper lip is not; no dark is between them.
+    contact = CONTACT_SCALE * (measures["upper_lip"] - measures["lower_lip"]) * (measures["cavity"] < 0.015)
+    return Lips(gap, measures["width"], contact, np.abs(np.diff(gap)) + np.abs(np.diff(measures["width"])))
+
+
+def seen_parameters(measures: dict[str, Floats], shown: NDArray[np.float32]) -> Floats:
+    """Parameters [n, 73] as far as they can be seen: lids and turn of the head, the voice's activity as shown."""
+    seen = np.zeros_like(shown, np.float64)
+    closed = np.clip(1.0 - measures["eyes"], 0.0, 1.0)
+    for name, values in (
+        ("eyeBlinkLeft", closed),
+        ("eyeBlinkRight", closed),
+        ("headYaw", measures["yaw"]),
+        ("headPitch", measures["pitch"]),
+        ("headRoll", measures["roll"]),
+        ("voiceActivity", shown[:, INDEX["voiceActivity"]]),
+    ):
+        seen[:, INDEX[name]] = values
+    return seen
+
+
+def judge_frames(
+    clips: Sequence[Clip], avatar: str | Path, cache: Path | None = CACHE, repository: Path = REPOSITORY
+) -> dict[str, Any]:
+    """Judge the frames of one avatar that speaks `clips`.
+
+    Returns:
+        "parameters", "landmarks", "pixels": perf.lip_sync.measures.measure of what was asked for and of what was seen;
+        "life": blinks and head as perf.liveliness tells them, "parameters" beside "frames"; "follows": correlation of
+        each seen opening with the lip gap of the parameters; "presence": the least certainty that a face was seen.
+    """
+    speak, lips = SpokenFace(repository), RenderedLips(avatar, cache, repository)
+    shown = [speak(clip.audio) for clip in clips]
+    found = [lips.measure(parameters) for parameters in tqdm(shown, desc=f"frames of {avatar}", disable=None)]
+    asked = [lips_of(parameters) for parameters in shown]
+    judged: dict[str, Any] = {"parameters": measure_lips(clips, asked), "follows": {}}
+    for way in WAYS:
+        seen = [lips_of_frames(measures, way) for measures in found]
+        judged[way] = measure_lips(clips, seen)
+        pair = np.concatenate([one.gap for one in seen]), np.concatenate([one.gap for one in asked])
+        judged["follows"][way] = float(np.corrcoef(*pair)[0, 1])
+    every = {name: np.concatenate([measures[name] for measures in found]) for name in MEASURES}
+    parameters = np.concatenate(shown)
+    life = {"parameters": statistics(parameters), "frames": statistics(seen_parameters(every, parameters))}
+    judged["life"] = {
+        source: {name: value for name, value in figures.items() if name.startswith(("minutes", "blink", "head"))}
+        for source, figures in life.items()
     }
+    judged["presence"] = float(every["presence"].min())
+    return judged
+
+
+def some_of(clips: Sequence[Clip], seconds: float) -> list[Clip]:
+    """Clips of `seconds` or a little more, evenly out of all, in their order."""
+    whole = sum(len(clip.audio) for clip in clips) / SAMPLE_RATE
+    taken: list[Clip] = []
+    due, heard = 0.0, 0.0
+    for clip in clips:
+        heard += len(clip.audio) / SAMPLE_RATE
+        if heard / whole * seconds > due or whole <= seconds:
+            taken.append(clip)
+            due += len(clip.audio) / SAMPLE_RATE
+    return taken
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_rounded(inner) for inner in value]
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def main() -> int:
-    """Measure one clip and print the range of each measure."""
+    """Judge, print one row for each avatar, set and way, and write the findings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("speech", type=Path, help="a sound file")
-    parser.add_argument("--avatar", default="ada", help="name of a ready avatar, or NAME.avatar")
-    parser.add_argument("--cache", type=Path, default=CACHE, help="folder for measures once made")
+    parser.add_argument("--avatars", nargs="+", default=["ada", "ben"], help="names of ready ones, or NAME.avatar")
+    parser.add_argument("--clips", type=Path, help="folder of recordings with their words, in English")
+    parser.add_argument("--splits", nargs="+", default=["test", "dev"], help="of the judge's recordings")
+    parser.add_argument("--seconds", type=float, default=60.0, help="speech of each split (default: %(default)s)")
+    parser.add_argument("--work", type=Path, default=Path("build/perf"), help="folder for fetched recordings")
+    parser.add_argument("--results", type=Path, default=Path("perf/results"), metavar="DIR")
     options = parser.parse_args()
-    from perf.lip_sync.recordings import read_audio
 
-    parameters = SpokenFace()(read_audio(options.speech))
-    measures = RenderedLips(options.avatar, options.cache).measure(parameters)
-    for name, spread in summary(measures).items():
-        print(f"{name:16s}" + "  ".join(f"{key} {value:8.4f}" for key, value in spread.items()))
+    alignments = Alignments(options.work / "alignments.json")
+    sets: dict[str, list[Clip]] = {}
+    if options.clips:
+        sets["clips"] = alignments.clips(folder_set(options.clips))
+    else:
+        for speaker in fetch(options.work):
+            if speaker.split in options.splits and speaker.language.startswith("en"):
+                folder = options.work / "voices" / speaker.split / speaker.name
+                sets.setdefault(speaker.split, []).extend(alignments.clips(folder_set(folder), speaker.language))
+        sets = {split: some_of(sets[split], options.seconds) for split in options.splits if split in sets}
+
+    rows = []
+    for avatar in options.avatars:
+        for name, clips in sets.items():
+            judged = judge_frames(clips, avatar)
+            rows.append({"avatar": avatar, "set": name, **judged})
+            for way in ("parameters", *WAYS):
+                row = judged[way]
+                print(
+                    f"{avatar} {name:5s} {way:10s} r {_cell(row['lip_gap_r'], '.3f')}  "
+                    f"p/b/m closed {_cell(row['pbm_closed'], '.2f')} of {row['bilabials']:.0f}  "
+                    f"vowels closed {_cell(row['open_vowels_closed'], '.2f')} of {row['open_vowels']:.0f}  "
+                    f"f/v contact {_cell(row['fv_contact'], '.2f')} (others {_cell(row['other_contact'], '.2f')})  "
+                    f"open/close {_cell(row['open_vowels_auc'], '.2f')}  rounding {_cell(row['rounding_auc'], '.2f')}  "
+                    f"lag {row['lag_ms']:+.0f} ms  jitter {_cell(row['jitter'], '.2f')}",
+                    flush=True,
+                )
+            told, seen = judged["life"]["parameters"], judged["life"]["frames"]
+            for figure in ("blinks_per_minute_speaking", "blink_half_closed_ms", "head_yaw_deviation_degrees"):
+                print(f"{avatar} {name:5s} {figure}: {_cell(told[figure], '.1f')}, seen {_cell(seen[figure], '.1f')}")
+    out = options.results / machine.slug() / "rendered.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    date = datetime.date.today().isoformat()
+    out.write_text(json.dumps({"machine": machine.describe(), "date": date, "rows": _rounded(rows)}, indent=1) + "\n")
+    print(f"written to {out}")
     return 0
 
 

@@ -1,0 +1,117 @@
+"""The faces that the server would show for a sound, and what they cost."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from facestream.contract import CHUNK_SAMPLES, LOOKAHEAD_FRAMES, WINDOW_SAMPLES
+from facestream.parameters import EMOTIONS
+
+from perf.drawn_frames import SpokenFace
+from perf.lip_sync.recordings import Audio
+
+Floats = npt.NDArray[np.float64]
+
+
+class SpeechNetworks:
+    """Both ONNX files in ONNX Runtime, fed as the server feeds them."""
+
+    def __init__(self, repository: Path) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.encoder, self.expression = (
+            onnxruntime.InferenceSession(
+                str(repository / stage / "1" / "model.onnx"), options, providers=["CPUExecutionProvider"]
+            )
+            for stage in ("speech_encoder", "expression")
+        )
+
+    def faces(self, audio: Audio) -> Floats:
+        """Return the 52 weights float64[n // 800, 52] of each shown frame, preroll dropped, end flushed by silence.
+
+        They are SPEECH_FACE: what `motion` gets, not yet what it shows.
+        """
+        frames = len(audio) // CHUNK_SAMPLES
+        silence = np.zeros((LOOKAHEAD_FRAMES + 1) * CHUNK_SAMPLES, np.float32)
+        stream = np.concatenate([np.zeros(WINDOW_SAMPLES - CHUNK_SAMPLES, np.float32), audio, silence])
+        shown = []
+        for request in range(frames + LOOKAHEAD_FRAMES):
+            window = stream[request * CHUNK_SAMPLES :][None, :WINDOW_SAMPLES]
+            (embedding,) = self.encoder.run(["EMBEDDING"], {"AUDIO_WINDOW": window})
+            (face,) = self.expression.run(["SPEECH_FACE"], {"EMBEDDING": embedding})
+            shown.append(face[0])
+        return np.asarray(shown[LOOKAHEAD_FRAMES:], np.float64)
+
+
+def cost(repository: Path, audio: Audio, threads: int = 2) -> dict[str, dict[str, float]]:
+    """Milliseconds a frame of encoder, expression and motion together, in this process, for each runtime.
+
+    Args:
+        repository: the model repository.
+        audio: speech, ten seconds or more.
+        threads: of the runtime; `motion` uses one.
+    """
+    from analysis_window import AnalysisWindow  # on the path since SpokenFace was made
+    from face_motion import FaceMotion
+
+    SpokenFace(repository)
+    found = {}
+    for runtime, networks in (("onnxruntime", _in_onnxruntime), ("openvino", _in_openvino)):
+        run = networks(repository, threads)
+        window, motion = AnalysisWindow(), FaceMotion(1)
+        neutral = np.zeros(len(EMOTIONS), np.float32)
+        taken = []
+        for start in range(0, len(audio) - CHUNK_SAMPLES, CHUNK_SAMPLES):
+            samples, prosody, frame_index = window.push(audio[start : start + CHUNK_SAMPLES])
+            heard = np.array(prosody, np.float32)
+            began = time.perf_counter()
+            motion.step(run(samples[None]), heard, neutral, frame_index)
+            taken.append(1000 * (time.perf_counter() - began))
+        settled = np.asarray(taken[20:])
+        found[runtime] = {
+            "mean_ms": float(settled.mean()),
+            "p50_ms": float(np.median(settled)),
+            "p99_ms": float(np.percentile(settled, 99)),
+        }
+    return found
+
+
+def _in_onnxruntime(repository: Path, threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    encoder, expression = (
+        onnxruntime.InferenceSession(str(repository / stage / "1" / "model.onnx"), options)
+        for stage in ("speech_encoder", "expression")
+    )
+
+    def run(window: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        (embedding,) = encoder.run(["EMBEDDING"], {"AUDIO_WINDOW": window})
+        (face,) = expression.run(["SPEECH_FACE"], {"EMBEDDING": embedding})
+        return np.asarray(face[0], np.float32)
+
+    return run
+
+
+def _in_openvino(repository: Path, threads: int) -> Any:
+    import openvino
+
+    core = openvino.Core()
+    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    encoder, expression = (
+        core.compile_model(str(repository / stage / "1" / "model.onnx"), "CPU", settings)
+        for stage in ("speech_encoder", "expression")
+    )
+
+    def run(window: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        embedding = encoder({"AUDIO_WINDOW": window})["EMBEDDING"]
+        return np.asarray(expression({"EMBEDDING": embedding})["SPEECH_FACE"][0], np.float32)
+
+    return run
