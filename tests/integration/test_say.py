@@ -262,6 +262,44 @@ def test_piper_voice(voices: TritonServer) -> None:
         spoken(voices.grpc_url, "Hello.", "many#x")
 
 
+SLOW_ENGINE = """
+import pathlib, time
+import numpy as np
+
+class Slow:
+    sample_rate = 24000
+    def voice(self, name):
+        return self if name == "slow" else None
+    def names(self):
+        return ["slow"]
+    def synthesize(self, text, speed):
+        try:
+            for _ in range(1000):
+                time.sleep(0.02)
+                yield np.full(800, 0.25, np.float32)
+        finally:
+            with pathlib.Path(__file__).with_name("ended").open("a") as file:
+                file.write("x")
+"""
+
+
+def test_a_voice_of_ones_own_and_users_who_leave_it(tmp_path: Path) -> None:
+    """A slow voice whose users have gone must not go on: eight of them would leave no worker to anybody."""
+    engine, ended = tmp_path / "slow.py", tmp_path / "ended"
+    engine.write_text(SLOW_ENGINE)
+    environment = {"FACESTREAM_TTS_ENGINE": f"{engine}:Slow"}
+    with TritonServer(REPOSITORY, models=[SPEECH_MODEL], environment=environment) as server:
+        for _ in range(10):
+            speech = TextToSpeech(server.grpc_url).speak("Hello.", "slow")
+            assert next(speech).sound[0] == 0.25
+            speech.close()
+        deadline = time.monotonic() + 15
+        while time.monotonic() < deadline and (not ended.exists() or ended.stat().st_size < 10):
+            time.sleep(0.1)
+        assert ended.stat().st_size == 10
+        assert spoken(server.grpc_url, "Hello.")
+
+
 def test_without_the_engine_the_server_starts_and_says_what_is_missing(tmp_path: Path) -> None:
     """espeak-ng is an extra: who leaves it out must still get the avatars."""
     repository = tmp_path / "repository"

@@ -125,7 +125,7 @@ def test_client_needs_no_heavy_package() -> None:
     import subprocess
 
     program = (
-        "import sys; import facestream.aio, facestream.session, facestream.cli.render, facestream.cli.main; "
+        "import sys; import facestream.aio, facestream.cli.render, facestream.cli.say, facestream.cli.main; "
         "print([name for name in ('torch', 'onnx', 'onnxruntime', 'openvino', 'cv2', 'scipy') if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

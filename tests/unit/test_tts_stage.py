@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from piper_voices import PiperEngine, parts
 from spoken_text import MAX_SECONDS, speak
 from synthesizer import EngineMissing
-from voice_list import Voices
+from voice_list import ENGINE_VARIABLE, Voices, engines, load_engine
 
 from tests.piper_voice import SYMBOLS, add_voice
 
@@ -133,6 +133,23 @@ def test_an_engine_that_is_not_installed_stops_only_its_own_voices() -> None:
     assert voices.find("a")
     with pytest.raises(EngineMissing, match="pip install shelf"):
         voices.find("")
+
+
+def test_an_engine_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cloud voice, or a bigger network: one file, and nothing of the repository is touched."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "class Mine:\n"
+        "    sample_rate = 24000\n"
+        "    def voice(self, name): return self if name == 'mine' else None\n"
+        "    def names(self): return ['mine']\n"
+        "    def synthesize(self, text, speed): yield from ()\n"
+    )
+    monkeypatch.setenv(ENGINE_VARIABLE, f"{file}:Mine")
+    assert type(Voices("", engines()).find("mine")).__name__ == "Mine"
+    for wrong in (f"{file}:Other", f"{tmp_path}/none.py:Mine", "Mine", ""):
+        with pytest.raises(ValueError, match=ENGINE_VARIABLE):
+            load_engine(wrong)
 
 
 # --- espeak-ng --------------------------------------------------------------------------------------------------

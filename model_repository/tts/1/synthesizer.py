@@ -1,4 +1,9 @@
-"""What a speech engine is to this stage. To add one: a class like `Engine`, and its name in `voice_list.py`."""
+"""What a speech engine is to this stage. To add one, write a class like `Engine` into a file and tell the server:
+
+    FACESTREAM_TTS_ENGINE=/where/my_engine.py:MyEngine facestream serve
+
+Its voices then come first. It is made once, without arguments, and lives in the stage's process.
+"""
 
 from __future__ import annotations
 

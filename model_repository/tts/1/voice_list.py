@@ -1,7 +1,8 @@
-"""Which voices there are: the user's Piper voices before espeak-ng's."""
+"""Which voices there are: those of the user's own engine, then the user's Piper voices, then espeak-ng's."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +13,36 @@ from facestream.errors import BadInput
 from piper_voices import PiperEngine
 from synthesizer import Engine, EngineMissing, Synthesizer
 
+ENGINE_VARIABLE = "FACESTREAM_TTS_ENGINE"
+"""Environment variable: FILE.py:CLASS, an engine of the user's own; CLASS() is a `synthesizer.Engine`."""
+
 
 def engines() -> list[Engine]:
-    """All engines, in the order in which they are asked for a voice. Nothing is loaded yet."""
+    """All engines, in the order in which they are asked for a voice. Those of this stage have loaded nothing yet.
+
+    Raises ValueError, which names the variable, where the user's own engine cannot be loaded.
+    """
+    own = os.environ.get(ENGINE_VARIABLE)
     folder = os.environ.get(VOICES_VARIABLE)
-    piper = [PiperEngine(Path(folder), lambda text, voice: library().phonemes(text, voice))] if folder else []
-    return [*piper, EspeakEngine()]
+    found: list[Engine] = [load_engine(own)] if own else []
+    if folder:
+        found.append(PiperEngine(Path(folder), lambda text, voice: library().phonemes(text, voice)))
+    return [*found, EspeakEngine()]
+
+
+def load_engine(place: str) -> Engine:
+    """The engine at FILE.py:CLASS."""
+    file, _, name = place.rpartition(":")
+    try:
+        specification = importlib.util.spec_from_file_location("facestream_tts_engine", file)
+        if specification is None or specification.loader is None:
+            raise ImportError("expected FILE.py:CLASS")
+        module = importlib.util.module_from_spec(specification)
+        specification.loader.exec_module(module)
+        engine: Engine = getattr(module, name)()
+    except Exception as error:  # of whatever the user's code does
+        raise ValueError(f"{ENGINE_VARIABLE}={place}: {error!r}") from error
+    return engine
 
 
 class Voices:
