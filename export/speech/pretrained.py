@@ -64,13 +64,18 @@ class Checkpoint:
     """The whole of config.json."""
 
     def identity(self, layer: int) -> dict[str, Any]:
-        """Return what tells this encoder from any other: model type, layer and a digest of the weights."""
+        """Return what tells this encoder from any other: model type, layer, preparation, a digest of the weights."""
         digest = hashlib.sha256()
         for path in sorted({self.weights, *self.folder.glob("*.safetensors"), *self.folder.glob("pytorch_model*.bin")}):
             with path.open("rb") as file:
                 while block := file.read(1 << 24):
                     digest.update(block)
-        return {"model_type": self.model_type, "layer": layer, "weights": digest.hexdigest()}
+        return {
+            "model_type": self.model_type,
+            "layer": layer,
+            "normalised": self.normalised,
+            "weights": digest.hexdigest(),
+        }
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def test_features_are_those_of_transformers(tmp_path: Path, name: str, layer: in
     np.testing.assert_allclose(got.numpy(), hidden_states(folder, audio, layer).numpy(), atol=2e-5)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", ["wav2vec2-base", "hubert-large", "distilhubert"])
 def test_the_file_gives_what_torch_gives(tmp_path: Path, name: str) -> None:
     """A stage that is silently another network; digital silence is where the normalisation divides by zero."""
     model_type, settings = VARIANTS[name]
