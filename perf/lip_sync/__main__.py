@@ -253,9 +253,8 @@ def main(arguments: list[str] | None = None) -> int:
     report.write(folder, result)
     print(f"\nwritten to {folder}/sync.json and sync.md")
     for entry in targets:
-        print(
-            f"{entry['name']:26s} {entry['value']!s:>8s}  limit {entry['target']:<6g} {'met' if entry['met'] else 'MISSED'}"
-        )
+        verdict = "met" if entry["met"] else "MISSED"
+        print(f"{entry['name']:26s} {entry['value']!s:>8s}  limit {entry['target']:<6g} {verdict}")
     return int(not all(entry["met"] for entry in targets))
 
 

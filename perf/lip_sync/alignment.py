@@ -53,10 +53,8 @@ class LanguageAligner(Aligner):
         english = language.startswith("en")
         words = re.findall(r"[a-z']+" if english else r"[^\W\d_]+(?:'[^\W\d_]+)*", text.lower().replace("’", "'"))
         words = [word for word in (word.strip("'") for word in words) if word]
-        if not english:
-            names = [f"q{self._letters(language)}q{self._letters(word)}" for word in words]
-        else:
-            names = words
+        # The dictionary is English: another language's words get names that no English word has.
+        names = words if english else [f"q{self._letters(language)}q{self._letters(word)}" for word in words]
         unknown = {name: word for name, word in zip(names, words, strict=True) if not self._decoder.lookup_word(name)}
         for name, phonemes in zip(unknown, pronounce(list(unknown.values()), language), strict=True):
             self._decoder.add_word(name, " ".join(phonemes), True)

@@ -54,7 +54,7 @@ def phoneme_faces(clip: Clip) -> Floats:
 
 
 def jittered(clip: Clip, seconds: float, seed: int = 4) -> Clip:
-    """Move every boundary between phonemes by a normal deviate of `seconds`: what the aligner's error does to a curve."""
+    """Move every boundary between phonemes by a normal deviate of `seconds`, as an aligner's error does."""
     rng = np.random.default_rng(seed)
     bounds = sorted({time for _, start, end in clip.phonemes for time in (start, end)})
     moved = np.sort(np.asarray(bounds) + seconds * rng.standard_normal(len(bounds)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -114,16 +115,16 @@ def through_codec(name: str, container: str, bits_per_second: int, rate: int) ->
         sound = np.clip(soxr.resample(clip.audio, SAMPLE_RATE, rate), -1, 1)
         file = io.BytesIO()
         with av.open(file, "w", format=container) as output:
-            stream = output.add_stream(name, rate=rate)
+            stream: Any = output.add_stream(name, rate=rate)
             stream.bit_rate = bits_per_second
-            stream.layout = "mono"  # type: ignore[attr-defined]
+            stream.layout = "mono"
             frame = av.AudioFrame.from_ndarray((sound * 32767).astype(np.int16)[None], format="s16", layout="mono")
             frame.sample_rate = rate
-            for packet in (*stream.encode(frame), *stream.encode(None)):  # type: ignore[attr-defined]
+            for packet in (*stream.encode(frame), *stream.encode(None)):
                 output.mux(packet)
         file.seek(0)
         resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
-        with av.open(file) as coded:
+        with av.open(file, "r") as coded:
             blocks = [
                 out.to_ndarray().reshape(-1) for heard in coded.decode(audio=0) for out in resampler.resample(heard)
             ]

@@ -65,7 +65,7 @@ def silences(phonemes: Phonemes) -> list[tuple[float, float]]:
 
 
 def ranking(high: Sequence[float], low: Sequence[float]) -> float | None:
-    """How often one of `high` exceeds one of `low` (area under the ROC curve): 0.5 is chance, 1 always; None of nothing."""
+    """How often one of `high` exceeds one of `low`: area under the ROC curve, 0.5 is chance; None of nothing."""
     if not len(high) or not len(low):
         return None
     a, b = np.asarray(high)[:, None], np.asarray(low)[None, :]

@@ -25,7 +25,8 @@ anything by it. `languages` are voices beyond English. One speaker is in one spl
 | languages | es_allison | f | telephone prompts in Mexican Spanish | asterisk-core-sounds-es | CC BY-SA 3.0 |
 | languages | ru_voice | f | telephone prompts in Russian | asterisk-core-sounds-ru | CC BY 3.0 |
 
-The characters of the game may share actors: `sparky` and `joe` sound different, but the credits do not say who spoke whom.
+The characters of the game may share actors: `sparky` and `joe` sound different, but the credits do not say who spoke
+whom.
 """
 
 from __future__ import annotations
@@ -54,11 +55,11 @@ Recordings = Iterator[tuple[str, Audio, str]]
 """Name, float32[n] mono at SAMPLE_RATE, words."""
 
 SPLITS: Final = ("dev", "test", "languages")
-DIGITS: Final = "zero one two three four five six seven eight nine".split()
+DIGITS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 class Speaker(NamedTuple):
-    """One voice: `sex` is f or m, `language` as espeak-ng names it, `read` gives its recordings out of a work folder."""
+    """One voice: `sex` is f or m, `language` as espeak-ng names it, `read` gives its recordings."""
 
     name: str
     split: str
@@ -236,8 +237,8 @@ def prompts(language: str, count: int) -> Callable[[Path], Recordings]:
 def game(who: str, dialogues: tuple[str, ...], count: int) -> Callable[[Path], Recordings]:
     """Return a reader of `count` lines that a character of "Flight of the Amazon Queen" speaks.
 
-    `who` is "J" for Joe, the player's figure, "P" for the person whom the `dialogues` are with. The archive is a table of
-    (name, offset, size); a dialogue holds numbered texts, `*NN` parts a text into sentences, and the sound of a
+    `who` is "J" for Joe, the player's figure, "P" for the person whom the `dialogues` are with. The archive is a table
+    of (name, offset, size); a dialogue holds numbered texts, `*NN` parts a text into sentences, and the sound of a
     sentence is named by the dialogue's key, the text's number, who speaks and the sentence's place.
     """
 
@@ -262,7 +263,7 @@ def game(who: str, dialogues: tuple[str, ...], count: int) -> Callable[[Path], R
 
 
 def _spoken_by(who: str, dialogue: bytes) -> Iterator[tuple[str, str]]:
-    """Yield the sound's name and the words of each sentence; a text's first occurrence is Joe's, the second the answer."""
+    """Yield the sound's name and the words of each sentence; a number's first text is Joe's, its second the answer."""
     body = dialogue[20:] if dialogue.startswith(b"AmBk") else dialogue
     (key,) = struct.unpack(">h", body[4:6])
     seen = set()
@@ -305,7 +306,7 @@ SPEAKERS: Final = (
 
 
 def fetch(work: Path) -> list[Speaker]:
-    """Write each speaker's recordings to `work`/voices/SPLIT/NAME as NAME.wav beside NAME.txt, once; return who is there.
+    """Write each speaker's recordings to `work`/voices/SPLIT/NAME, once, as X.wav beside X.txt; return who is there.
 
     A speaker whose source this machine cannot reach is left out, with a line on stderr.
     """

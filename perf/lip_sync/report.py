@@ -62,8 +62,8 @@ def markdown(report: Mapping[str, Any]) -> str:
     lines = ["# The mouth, judged on recorded speech", ""]
     machine = report["machine"]
     lines += [
-        f"`python -m perf.lip_sync`, {report['date']}, {machine['processor']}, {machine['cores']} cores. What the columns "
-        "mean and who speaks is said in [`perf/lip_sync`](../../lip_sync/__init__.py) and "
+        f"`python -m perf.lip_sync`, {report['date']}, {machine['processor']}, {machine['cores']} cores. What the "
+        "columns mean and who speaks is said in [`perf/lip_sync`](../../lip_sync/__init__.py) and "
         "[`recordings.py`](../../lip_sync/recordings.py). No network was trained on any of these voices.",
         "",
         f"The targets are judged on: {report['judged_on']}.",
