@@ -157,12 +157,16 @@ def main(arguments: list[str] | None = None) -> int:
         return int(not same)
 
     from export.speech.frozen import default_checkpoint, trained_on_encoder
+    from export.speech.pretrained import CheckpointError
 
     repository = options.repository or COPIED_REPOSITORY
     if repository.resolve() == REPOSITORY.resolve():
         parser.error(f"--repository is {repository}, which keeps the small encoder: name another folder")
     checkpoint = options.checkpoint or default_checkpoint(options.encoder, options.layer)
-    encoder, expression = trained_on_encoder(checkpoint, options.encoder, options.layer)
+    try:
+        encoder, expression = trained_on_encoder(checkpoint, options.encoder, options.layer)
+    except (CheckpointError, FileNotFoundError) as error:
+        parser.error(str(error))
     size = sum(parameter.numel() for parameter in encoder.parameters()) * 4
     if size >= LARGEST_FILE:
         parser.error(

@@ -222,15 +222,17 @@ def trained_on_encoder(checkpoint: Path, folder: Path, layer: int) -> tuple[Pret
     """Return the encoder and the expression stage that was trained on it, ready to run.
 
     Raises:
-        FileNotFoundError: there is no such checkpoint.
+        CheckpointError: `folder` is no checkpoint that can be an encoder, or `layer` is out of its range.
+        FileNotFoundError: there is no such `checkpoint`.
         ValueError: it was trained on another encoder.
     """
+    source = read_checkpoint(folder)
+    source.check(layer)
     if not checkpoint.exists():
         raise FileNotFoundError(
             f"checkpoint is {checkpoint}, expected the file that python -m export.speech.train --encoder {folder} "
             f"--layer {layer} writes"
         )
-    source = read_checkpoint(folder)
     encoder = PretrainedEncoder(source, layer).eval()
     saved: dict[str, Any] = torch.load(checkpoint)
     known, identity = saved["about"].get("encoder"), source.identity(layer)

@@ -63,6 +63,11 @@ class Checkpoint:
     settings: dict[str, Any]
     """The whole of config.json."""
 
+    def check(self, layer: int) -> None:
+        """Raise CheckpointError where the model has no such layer."""
+        if not 0 <= layer <= self.layers:
+            raise CheckpointError(f"layer is {layer}, expected 0 to {self.layers}, the layers of {self.folder}")
+
     def identity(self, layer: int) -> dict[str, Any]:
         """Return what tells this encoder from any other: model type, layer, preparation, a digest of the weights."""
         digest = hashlib.sha256()
@@ -189,10 +194,7 @@ class PretrainedEncoder(nn.Module):
 
     def __init__(self, checkpoint: Checkpoint, layer: int) -> None:
         super().__init__()
-        if not 0 <= layer <= checkpoint.layers:
-            raise CheckpointError(
-                f"layer is {layer}, expected 0 to {checkpoint.layers}, the layers of {checkpoint.folder}"
-            )
+        checkpoint.check(layer)
         self.size = checkpoint.size
         self.stride = checkpoint.stride
         self.span = checkpoint.span

@@ -292,6 +292,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--layer is missing: the transformer layer at which the checkpoint is cut, 0 for none")
     if options.layer is not None and not (options.encoder or options.teacher):
         parser.error("--layer goes with --encoder or --teacher")
+    if options.encoder and options.start:
+        parser.error("--start goes with our own encoder, not with --encoder")
     torch.set_num_threads(options.threads)
     course = {
         "temporal": options.temporal,
@@ -300,6 +302,13 @@ def main(arguments: list[str] | None = None) -> int:
         "seed": options.seed,
         "save_every": options.save_every,
     }
+    if options.encoder or options.teacher:
+        from export.speech.pretrained import CheckpointError, read_checkpoint
+
+        try:
+            read_checkpoint(options.encoder or options.teacher).check(options.layer)
+        except CheckpointError as error:
+            parser.error(str(error))
     if options.encoder:
         from export.speech.frozen import default_checkpoint, train_on_encoder
 

@@ -178,12 +178,16 @@ def test_the_teacher_speaks_of_the_step_that_the_lips_are_of(corpus: Path, tmp_p
     np.testing.assert_allclose(window[inner].numpy(), teacher[inner].numpy(), atol=0.03)
 
 
-def test_options_that_do_not_belong_together_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_wrong_options_are_refused_at_once(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, checkpoint: Path
+) -> None:
     """A forgotten --layer would otherwise start hours of training on a layer that nobody chose."""
     for arguments, said in (
         (["--encoder", str(tmp_path)], "--layer is missing"),
         (["--layer", "3"], "--layer goes with"),
         (["--encoder", "a", "--teacher", "b", "--layer", "3"], "exclude each other"),
+        (["--encoder", "facebook/hubert-base-ls960", "--layer", "3"], "facebook/hubert-base-ls960 is no folder"),
+        (["--teacher", str(checkpoint), "--layer", "13"], "layer is 13, expected 0 to 2"),
     ):
         with pytest.raises(SystemExit):
             train_main(arguments)
