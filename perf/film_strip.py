@@ -142,6 +142,7 @@ def main() -> int:
     parser.add_argument("sources", nargs="+", help=f"film, sound file, 'scenes' or some of {', '.join(SCENES)}")
     parser.add_argument("-o", "--output", type=Path, required=True, help="picture; a folder where there are several")
     parser.add_argument("--avatar", default="ada", help="who speaks what is no film (default: %(default)s)")
+    parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="whose stages draw")
     parser.add_argument("--words", help="what a sound file says, in English: its phonemes are marked")
     parser.add_argument("--frames", help="numbers, as in 3,17,40 or 10-30 (default: --count of them, evenly)")
     parser.add_argument("--count", type=int, help="frames (default: 12 of a film, all of what is drawn here)")
@@ -163,7 +164,8 @@ def main() -> int:
             from perf.drawn_frames import DrawnAvatar, SpokenFace
 
             audio, phonemes = _spoken(source, options.words)
-            pictures = list(DrawnAvatar(options.avatar).frames(SpokenFace()(audio)))
+            parameters = SpokenFace(options.repository)(audio)
+            pictures = list(DrawnAvatar(options.avatar, options.repository).frames(parameters))
             captions = phoneme_captions(phonemes, len(pictures))
         if options.frames and "-" in options.frames:
             first, last = options.frames.split("-")
