@@ -46,13 +46,6 @@ def faces_of(networks: Networks, lookahead: int) -> Callable[[npt.NDArray[np.flo
     return faces
 
 
-def noisy(clip: Any, below: float = 10.0) -> Any:
-    """Return `clip` in white noise `below` decibels under it."""
-    noise = np.random.default_rng(1).standard_normal(len(clip.audio))
-    level = float(np.sqrt((clip.audio**2).mean())) * 10 ** (-below / 20)
-    return clip._replace(audio=(clip.audio + level * noise).astype(np.float32))
-
-
 def evaluate(checkpoints: list[Path], clips: list[Any]) -> list[dict[str, Any]]:
     """Judge every look-ahead of every checkpoint on `clips` (perf.lip_sync's), as they are and in noise 10 dB below.
 
@@ -60,7 +53,7 @@ def evaluate(checkpoints: list[Path], clips: list[Any]) -> list[dict[str, Any]]:
     """
     from perf import lip_sync
 
-    conditions = {"clean": clips, "white noise 10 dB below": [noisy(clip) for clip in clips]}
+    conditions = {"clean": clips, "white noise 10 dB below": [lip_sync.with_noise(10)(clip) for clip in clips]}
     rows: list[dict[str, Any]] = []
     for checkpoint in checkpoints:
         networks = trained(checkpoint)
@@ -92,20 +85,11 @@ def write_rows(rows: list[dict[str, Any]], path: Path) -> None:
 
 def recordings(clips: Path | None, work: Path) -> list[Any]:
     """Return the aligned clips of a folder, or of the judge's own recordings that choices may be made by."""
-    from export.speech.aligner import Aligner
     from perf import lip_sync
 
-    aligner = Aligner()
+    alignments = lip_sync.Alignments(work / "alignments.json")
     sets = {"clips": lip_sync.folder_set(clips)} if clips else lip_sync.default_sets(work)
-    found = []
-    for entries in sets.values():
-        for path, text in entries:
-            audio = lip_sync.read_audio(path)
-            try:
-                found.append(lip_sync.Clip(path.stem, audio, aligner.align(audio, text)))
-            except ValueError as error:
-                print(f"{path.name}: left out: {error}", file=sys.stderr)
-    return found
+    return [clip for entries in sets.values() for clip in alignments.clips(entries)]
 
 
 def main(arguments: list[str] | None = None) -> int:
