@@ -17,6 +17,7 @@ from gaze import Gaze
 from head import Head
 from limits import within_limits
 from mouth import felt_speech
+from noise_gate import NoiseGate
 from numpy.typing import NDArray
 from one_euro import OneEuroFilter
 from prosody_events import load_network
@@ -46,6 +47,7 @@ class FaceMotion:
         person = personality.draw(random.spawn(1)[0])
         self._order = FrameOrder(-LOOKAHEAD_FRAMES)
         self._cues = CueReader(load_network())
+        self._gate = NoiseGate()
         self._sides = person.sides
         self._blink = Blink(random.spawn(1)[0], person)
         self._gaze = Gaze(random.spawn(1)[0])
@@ -80,7 +82,10 @@ class FaceMotion:
             raise SessionLost("SPEECH_FACE holds a value that is not finite; begin anew with START")
         self._order.advance()
 
-        cues = self._cues(Prosody(*prosody.tolist()))
+        heard = Prosody(*prosody.tolist())
+        open_wide = self._gate(heard)
+        cues = self._cues(heard._replace(voice=open_wide * heard.voice))
+        speech = open_wide * speech_face.astype(np.float64)
         mood = self._emotion(emotion)
         look = self._gaze(cues, mood.aversion, mood.averted)
         pose, breath = self._head(cues, mood.carriage, mood.liveliness, self._gaze.target)
@@ -89,7 +94,7 @@ class FaceMotion:
         yaw, pitch = (look - pose[:2]).tolist()
 
         parameters = np.zeros(len(PARAMETERS))
-        parameters[: len(ARKIT)] = felt_speech(speech_face.astype(np.float64), mood.shapes * self._sides, mood.opening)
+        parameters[: len(ARKIT)] = felt_speech(speech, mood.shapes * self._sides, mood.opening)
         parameters[BROWS_AT] += self._brows(cues, mood.liveliness)
         parameters[_LOOK_DOWN if pitch > 0.0 else _LOOK_UP] += _LOOK_PER_RAD * abs(pitch)
         parameters[_LOOK_LEFT if yaw > 0.0 else _LOOK_RIGHT] += _LOOK_PER_RAD * abs(yaw)

@@ -32,7 +32,7 @@ PARTING_MM = {
 model; a test holds the two together."""
 
 _FREEDOM = 0.35  # of what the speech opens, a feeling may add so much
-_LOWER_LIP_MOST = 0.65  # a chin raised further looks like a pout
+_LOWER_LIP_MOST = 0.80  # a chin raised further looks like a pout
 _OPEN_MM = 4.0  # from here on the mouth is open: what a feeling does to hold it shut is over
 _ROUND = ("mouthPucker", "mouthFunnel")
 _SPREADING = ("mouthSmile", "mouthDimple", "mouthStretch", "mouthFrown")

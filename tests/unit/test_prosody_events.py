@@ -1,0 +1,76 @@
+"""What motion hears in the prosody: a head that nods at nothing, or not at all, is what it guards against."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from analysis_window import AnalysisWindow
+from cues import CueReader, Cues
+from facestream.contract import CHUNK_SAMPLES
+from facestream.prosody import Prosody
+from prosody_events import CHANNELS, CONTEXT_FRAMES, ProsodyFeatures, load_network
+
+from perf.liveliness import read_speech
+from tests.unit.test_motion import chatter
+
+
+def speech() -> np.ndarray:
+    return read_speech([Path(__file__).parents[1] / "data" / "speech.wav"])
+
+
+def cues_of(audio: np.ndarray) -> list[Cues]:
+    window, reader = AnalysisWindow(), CueReader(load_network())
+    chunks = audio[: len(audio) // CHUNK_SAMPLES * CHUNK_SAMPLES].reshape(-1, CHUNK_SAMPLES)
+    return [reader(window.push(chunk)[1]) for chunk in chunks]
+
+
+def test_recorded_speech_has_accents_and_an_end() -> None:
+    """People stress one to three words a second, not each frame."""
+    audio = speech()
+    cues = cues_of(audio)
+    seconds = len(audio) / 24_000
+    assert 0.5 < sum(cue.accent > 0.0 for cue in cues) / seconds < 4.0
+    assert 1 <= sum(cue.ends for cue in cues) <= seconds
+    assert sum(cue.begins for cue in cues) >= 1
+
+
+@pytest.mark.parametrize("kind", ["silence", "noise"])
+def test_nothing_is_heard_in_silence_and_noise(kind: str) -> None:
+    audio = np.zeros(24_000 * 5, np.float32)
+    if kind == "noise":
+        audio = np.random.default_rng(0).normal(0, 0.003, len(audio)).astype(np.float32)
+    cues = cues_of(audio)
+    assert not any(cue.accent > 0.0 or cue.ends or cue.asks for cue in cues)
+
+
+@pytest.mark.parametrize("gain", [0.25, 2.0])
+def test_loudness_of_the_microphone_changes_little(gain: float) -> None:
+    audio = speech() * np.float32(0.4)
+    usual, other = cues_of(audio), cues_of(audio * np.float32(gain))
+    counts = [sum(cue.accent > 0.0 for cue in cues) for cues in (usual, other)]
+    assert counts[1] == pytest.approx(counts[0], rel=0.35)
+
+
+def test_voice_an_octave_higher_gives_the_same_features() -> None:
+    """Women and men must nod alike: what counts is the pitch beside the speaker's own."""
+    low, high = ProsodyFeatures(), ProsodyFeatures()
+    for row in chatter(10):
+        heard = Prosody(*row.tolist())
+        features = low(heard), high(heard._replace(pitch_hz=2.0 * heard.pitch_hz))
+    assert features[0].shape == (CONTEXT_FRAMES, CHANNELS)
+    assert np.allclose(*features, atol=1e-9)
+
+
+def test_rise_at_the_end_asks_and_a_fall_does_not() -> None:
+    def said(last: np.ndarray) -> float:
+        features = ProsodyFeatures()
+        pitch = np.concatenate([np.tile([118.0, 122.0, 120.0], 20), last])
+        for hz in pitch:
+            features(Prosody(-20.0, 1.0, float(hz), 0.9, -22.0))
+        return float(features.rise)
+
+    assert said(np.geomspace(115, 165, 10)) > 0.8
+    assert said(np.geomspace(120, 90, 10)) == 0.0
+    assert said(np.full(10, 120.0)) == 0.0
