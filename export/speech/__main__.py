@@ -9,6 +9,11 @@
 5. model_repository/{speech_encoder,expression}   what came out, held against torch     (export.speech.export)
 
 The better is the one with the higher `evaluate.merit` at the served look-ahead.
+
+    python -m export.speech --encoder FOLDER --layer 6
+
+takes a wav2vec 2.0 or HuBERT checkpoint in place of the small encoder: corpus, an expression stage on the frozen
+encoder, and both exported into build/model_repository.
 """
 
 from __future__ import annotations
@@ -22,16 +27,21 @@ from facestream.contract import EMBEDDING_SIZE, LOOKAHEAD_FRAMES
 
 from export.speech.corpus import __main__ as corpus
 from export.speech.evaluate import evaluate, merit, recordings, write_rows
-from export.speech.export import export_stages
+from export.speech.export import REPOSITORY, export_stages
+from export.speech.export import main as export_main
 from export.speech.expression import TEMPORAL
+from export.speech.frozen import default_checkpoint
 from export.speech.train import LONGER_RATE, LONGER_STEPS, RATE, STEPS, train, trained
+from export.speech.train import main as train_main
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Do what is not done yet; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("build/speech"), help="folder for corpus and checkpoints")
-    parser.add_argument("--repository", type=Path, default=Path("model_repository"))
+    parser.add_argument("--repository", type=Path, help="default: model_repository, or its copy with --encoder")
+    parser.add_argument("--encoder", type=Path, metavar="FOLDER", help="wav2vec 2.0 or HuBERT checkpoint to build on")
+    parser.add_argument("--layer", type=int, metavar="N", help="transformer layer at which that checkpoint is cut")
     parser.add_argument("--clips", type=Path, help="judge by this folder of NAME.wav beside NAME.txt")
     parser.add_argument("--recordings", type=Path, default=Path("build/perf"), help="folder for fetched recordings")
     parser.add_argument("--scale", type=float, default=1.0, help="factor of the corpus's length")
@@ -40,6 +50,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
+    if (options.encoder is None) != (options.layer is None):
+        parser.error("--encoder and --layer go together: the checkpoint's folder, and the layer at which it is cut")
+    if options.encoder is not None:
+        return _on_encoder(options)
 
     print("1 of 5: corpus", flush=True)
     shards = options.work / "corpus"
@@ -61,7 +75,27 @@ def main(arguments: list[str] | None = None) -> int:
     print("5 of 5: exporting", flush=True)
     networks = trained(longer)
     title = f"the small encoder; temporal model: {best.stem}"
-    return int(not export_stages(networks.encoder, networks.expression, EMBEDDING_SIZE, options.repository, title))
+    return int(
+        not export_stages(
+            networks.encoder, networks.expression, EMBEDDING_SIZE, options.repository or REPOSITORY, title
+        )
+    )
+
+
+def _on_encoder(options: argparse.Namespace) -> int:
+    """Do what is not done yet for a pretrained encoder; return the exit status."""
+    chosen = ["--encoder", str(options.encoder), "--layer", str(options.layer)]
+    checkpoint = options.work / default_checkpoint(options.encoder, options.layer).name
+    course = ["--checkpoint", str(checkpoint), "--steps", str(options.steps), "--seed", str(options.seed)]
+    shards = options.work / "corpus"
+    print("1 of 3: corpus", flush=True)
+    if status := corpus.main(["--out", str(shards), "--scale", str(options.scale), "--seed", str(options.seed)]):
+        return status
+    print("2 of 3: training on the encoder", flush=True)
+    train_main([*chosen, *course, "--corpus", str(shards), "--threads", str(options.threads)])
+    print("3 of 3: exporting", flush=True)
+    where = ["--repository", str(options.repository)] if options.repository else []
+    return export_main([*chosen, "--checkpoint", str(checkpoint), *where])
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from tests.tiny_corpus import write_corpus
 torch = pytest.importorskip("torch", reason="torch is in the extra [export]")
 pytest.importorskip("transformers", reason="transformers is in the extra [export]")
 
+from export.speech import __main__ as pipeline  # noqa: E402
 from export.speech.augment_sound import SoundAugmenter  # noqa: E402
 from export.speech.distil import DELAY, Distilled, distillation_loss, teach  # noqa: E402
 from export.speech.features import load_corpus, stretches  # noqa: E402
@@ -197,3 +198,24 @@ def test_wrong_options_are_refused_at_once(
 def test_checkpoints_are_named_after_encoder_and_layer() -> None:
     """Two encoders that shared a file would overwrite hours of each other's training."""
     assert default_checkpoint(Path("models/hubert-base-ls960/"), 6).name == "hubert-base-ls960-layer6.pt"
+
+
+def test_one_command_builds_on_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three commands with five paths that must agree are three chances to serve the wrong network."""
+    done: list[list[str]] = []
+
+    def record(arguments: list[str]) -> int:
+        done.append(arguments)
+        return 0
+
+    monkeypatch.setattr(pipeline.corpus, "main", record)
+    monkeypatch.setattr(pipeline, "train_main", record)
+    monkeypatch.setattr(pipeline, "export_main", record)
+    work, folder = str(tmp_path / "work"), "models/hubert-base-ls960"
+    assert pipeline.main(["--work", work, "--encoder", folder, "--layer", "6"]) == 0
+    corpus, training, export = (dict(zip(each[::2], each[1::2], strict=True)) for each in done)
+    assert training["--corpus"] == corpus["--out"]
+    assert training["--checkpoint"] == export["--checkpoint"] == f"{work}/hubert-base-ls960-layer6.pt"
+    for each in (training, export):
+        assert (each["--encoder"], each["--layer"]) == (folder, "6")
+    assert "--repository" not in export  # export knows where a copy belongs
