@@ -280,8 +280,9 @@ def judge_frames(
 
     Returns:
         "parameters", "landmarks", "pixels": perf.lip_sync.measures.measure of what was asked for and of what was seen;
-        "life": blinks and head as perf.liveliness tells them, "parameters" beside "frames"; "follows": correlation of
-        each seen opening with the lip gap of the parameters; "presence": the least certainty that a face was seen.
+        "life": blinks and spread of the head's turns as perf.liveliness tells them, "parameters" beside "frames" (not
+        the head's speed: the network's trembling and an opening jaw would pass for it); "follows": correlation of each
+        seen opening with the lip gap of the parameters; "presence": the least certainty that a face was seen.
     """
     speak, lips = SpokenFace(repository), RenderedLips(avatar, cache, repository)
     shown = [speak(clip.audio) for clip in clips]
@@ -297,7 +298,11 @@ def judge_frames(
     parameters = np.concatenate(shown)
     life = {"parameters": statistics(parameters), "frames": statistics(seen_parameters(every, parameters))}
     judged["life"] = {
-        source: {name: value for name, value in figures.items() if name.startswith(("minutes", "blink", "head"))}
+        source: {
+            name: value
+            for name, value in figures.items()
+            if name.startswith("blink") or name.endswith("_deviation_degrees")
+        }
         for source, figures in life.items()
     }
     judged["presence"] = float(every["presence"].min())

@@ -7,11 +7,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from facestream.avatar.preview import Image, both, parameter_vector
-from facestream.parameters import PARAMETERS
+from facestream.parameters import INDEX, PARAMETERS
 
 from perf.drawn_frames import DrawnAvatar
+from perf.lip_sync.alignment import Clip
+from perf.lip_sync.lips import Floats
+from perf.lip_sync.measures import CONTACT
 from perf.lip_sync.mouth_pixels import MouthPixels
-from perf.lip_sync.rendered import MEASURES, FrameMeasure, RenderedLips, rotation, similarity
+from perf.lip_sync.rendered import (
+    MEASURES,
+    FrameMeasure,
+    RenderedLips,
+    lips_of_frames,
+    rotation,
+    seen_parameters,
+    similarity,
+    some_of,
+)
 from perf.lip_sync.rendered_calibration import true_height
 
 LIP, SKIN, TOOTH, CAVITY, SEAM = (190, 110, 95), (215, 165, 145), (170, 165, 155), (35, 15, 15), (95, 50, 40)
@@ -140,3 +152,38 @@ def test_measures_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_an_unknown_avatar_is_named() -> None:
     with pytest.raises(FileNotFoundError, match="nobody"):
         DrawnAvatar("nobody")
+
+
+def seen(count: int, **values: float) -> dict[str, Floats]:
+    """Measures of `count` frames of a face at rest but for `values`."""
+    rest = dict.fromkeys(MEASURES, 0.0) | {"upper_lip": 1.0, "lower_lip": 1.0, "eyes": 1.0, "width": 0.6}
+    return {name: np.full(count, value) for name, value in (rest | values).items()}
+
+
+def test_contact_is_a_lip_rolled_in_alone() -> None:
+    """Pressed lips of a p are no f, and a dark gap under the teeth is none either."""
+    bitten = seen(3, lower_lip=0.80, upper_lip=0.90, teeth=0.01, gap=0.05)
+    assert (lips_of_frames(bitten, "pixels").contact >= CONTACT).all()
+    assert (lips_of_frames(seen(3, lower_lip=0.92, upper_lip=0.92), "pixels").contact < CONTACT).all()
+    assert (lips_of_frames(bitten | {"cavity": np.full(3, 0.05)}, "pixels").contact < CONTACT).all()
+    assert lips_of_frames(bitten, "landmarks").gap[0] == pytest.approx(0.05)
+    assert lips_of_frames(bitten, "pixels").gap[0] == pytest.approx(0.01)
+    with pytest.raises(ValueError, match="hearsay"):
+        lips_of_frames(bitten, "hearsay")
+
+
+def test_blinks_as_seen_become_lids() -> None:
+    """Blinks are counted by the code that counts them in the parameters."""
+    measures = seen(4)
+    measures["eyes"] = np.array([1.0, 0.1, 0.0, 1.05])
+    lids = seen_parameters(measures, np.zeros((4, len(PARAMETERS)), np.float32))[:, INDEX["eyeBlinkLeft"]]
+    assert lids == pytest.approx([0.0, 0.9, 1.0, 0.0])
+
+
+def test_some_of_the_clips_come_from_all_of_them() -> None:
+    """The first minute alone would be one speaker."""
+    clips = [Clip(str(number), np.zeros(24_000, np.float32), [("SIL", 0.0, 1.0)]) for number in range(40)]
+    chosen = [int(clip.name) for clip in some_of(clips, 10.0)]
+    assert len(chosen) == 10
+    assert max(np.diff(chosen)) <= 5
+    assert some_of(clips, 100.0) == clips
