@@ -27,15 +27,16 @@ def drawn_lips(parameters: npt.NDArray[np.float32], avatar: str) -> tuple[Lips, 
     """Return the lips by landmarks and by pixels of the frames that PARAMETERS [n, 73] of one clip make.
 
     By landmarks the gap is the inner lips' distance beyond that at rest, which is taken as the clip's second
-    percentile; by pixels it is the height of teeth and dark between the lips. Width and contact are the same in both.
+    percentile; by pixels it is the height of teeth and dark between the lips. The width is the same in both; contact
+    is left to the landmarks, since between lips hardly parted there is no dark to be seen below the teeth.
     """
     seen = _lips_of(avatar).measure(parameters)
     contact = np.nan_to_num(CONTACT + TOUCHING - seen["lower_lip_teeth"], nan=0.0)
     inner = np.maximum(seen["gap"] - np.percentile(seen["gap"], 2), 0.0)
     dark = seen["teeth"] + seen["cavity"]
 
-    def lips(gap: Floats) -> Lips:
+    def lips(gap: Floats, contact: Floats) -> Lips:
         motion = np.abs(np.diff(gap)) + np.abs(np.diff(seen["width"]))
         return Lips(gap, seen["width"], contact, motion)
 
-    return lips(inner), lips(dark)
+    return lips(inner, contact), lips(dark, np.full(len(dark), np.nan))

@@ -52,7 +52,7 @@ class Lips(NamedTuple):
     width: Floats
     """float64[n], larger is more spread."""
     contact: Floats
-    """float64[n], larger where the lower lip is at the upper teeth."""
+    """float64[n], larger where the lower lip is at the upper teeth; all NaN where that is not seen."""
     motion: Floats
     """float64[n - 1]: how much the mouth changes from frame to frame."""
 

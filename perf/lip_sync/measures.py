@@ -113,7 +113,9 @@ class _Tally:
                 self.bilabials.append(float(gap.min()))
             elif PARTED.issuperset(kinds) and not beside & {"bilabial", "silence", "labiodental"}:
                 self.parted.append(float(gap.min()))
-            if kinds == ("labiodental",):
+            if np.isnan(contact).any():
+                pass  # this way of looking does not see it
+            elif kinds == ("labiodental",):
                 best = int(np.argmax(contact))
                 self.labiodentals.append((float(contact[best]), float(gap[best])))
             elif not beside & {"labiodental", "bilabial", "silence"}:

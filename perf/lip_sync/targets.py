@@ -32,7 +32,7 @@ TARGETS: Final = (
     Target("noise_motion_percent", "still", "noise", 2.0, False),
     Target("music_motion_percent", "still", "music", 2.0, False),
     Target("gain_spread_percent", "gain", "spread_percent", 3.0, False),
-    Target("speech_to_parameters_ms", "cost", "mean_ms", 2.0, False),
+    Target("speech_to_parameters_ms", "cost", "p50_ms", 2.0, False),
 )
 """`row` names a condition of the judged voices, or one of the report's other parts."""
 

@@ -1,0 +1,106 @@
+"""Whose voice the judge hears and what it takes for said: a wrong transcript would be blamed on the mouth."""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from facestream.contract import SAMPLE_RATE
+
+from perf.lip_sync import recordings
+from perf.lip_sync.alignment import fault_of
+from perf.lip_sync.pronunciation import arpabet
+from perf.lip_sync.recordings import SPEAKERS, SPLITS, Speaker, every, fetch, game, spaced
+
+
+def test_every_voice_is_in_one_split_and_both_sexes_are_in_each_that_decides() -> None:
+    assert len({speaker.name for speaker in SPEAKERS}) == len(SPEAKERS)
+    assert {speaker.split for speaker in SPEAKERS} == set(SPLITS)
+    for split in ("dev", "test"):
+        assert {speaker.sex for speaker in SPEAKERS if speaker.split == split} == {"f", "m"}
+    for speaker in SPEAKERS:
+        assert f"| {speaker.split} | {speaker.name} | {speaker.sex} |" in (recordings.__doc__ or "")
+
+
+def test_digits_are_read_one_by_one() -> None:
+    assert spaced("Press 1 or 20.").split() == ["Press", "one", "or", "two", "zero", "."]
+
+
+def test_a_choice_is_spread_over_all_and_repeats_no_wording() -> None:
+    items = [(f"{index:02d}", f"words {index // 2}") for index in range(20)]
+    chosen = every(items, 4)
+    assert len(chosen) == len({words for _, words in chosen}) == 4
+    assert chosen == sorted(chosen)
+    assert every(items, 50) == [(f"{2 * index:02d}", f"words {index}") for index in range(10)]
+
+
+def dialogue(key: int, texts: list[tuple[int, str]]) -> bytes:
+    body = struct.pack(">8h", 1, 1, key, 1, 1, 0, 0, 0)
+    for number, text in texts:
+        body += b"\0" * 2 + struct.pack(">HB", number, len(text)) + text.encode()
+    return b"AmBk" + b"\0" * 16 + body + b"\0"
+
+
+def test_a_line_of_the_game_is_found_with_its_sound_and_its_speaker(tmp_path: Path) -> None:
+    """The words of the answer must not be taken for Joe's, nor the second sentence's for the first's."""
+    sound = io.BytesIO()
+    soundfile.write(sound, np.zeros(11025, np.float32), 11025, format="WAV")
+    question, answer = (
+        "How far is the river from this old camp?*03",
+        "Far away, my dear friend, very far.*02I have been there twice before.*03",
+    )
+    files = {"BOB1.DOG": dialogue(6, [(8, question), (8, answer)])}
+    files |= {name: sound.getvalue() for name in ("060008J1.SB", "060008P1.SB", "060008P2.SB")}
+    header, offset = b"QTBLCEM10\0\0\0\1" + struct.pack(">H", len(files)), 15 + 21 * len(files)
+    table, data = b"", b""
+    for name, content in files.items():
+        table += name.encode().ljust(12, b"\0") + b"\1" + struct.pack(">II", offset + len(data), len(content))
+        data += content
+    folder = tmp_path / "flight-of-the-amazon-queen-deb/usr/share/scummvm/flight-of-the-amazon-queen"
+    folder.mkdir(parents=True)
+    (folder / "queen.1c").write_bytes(header + table + data)
+
+    joe = list(game("J", ("",), 9)(tmp_path))
+    assert [(name, words) for name, _, words in joe] == [("060008J1", "How far is the river from this old camp?")]
+    assert len(joe[0][1]) == SAMPLE_RATE
+    bob = list(game("P", ("BOB",), 9)(tmp_path))
+    assert [name for name, _, _ in bob] == ["060008P1", "060008P2"]
+    assert bob[1][2] == "I have been there twice before."
+
+
+def test_a_source_that_is_not_to_be_had_is_left_out_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def good(_: Path) -> recordings.Recordings:
+        yield "one", np.full(SAMPLE_RATE, 2.0, np.float32), "one"
+
+    def missing(_: Path) -> recordings.Recordings:
+        yield "one", np.zeros(SAMPLE_RATE, np.float32), "one"
+        raise FileNotFoundError("npm is not on this machine")
+
+    speakers = (Speaker("here", "dev", "f", "en-us", good), Speaker("away", "test", "m", "en-us", missing))
+    monkeypatch.setattr(recordings, "SPEAKERS", speakers)
+    assert [speaker.name for speaker in fetch(tmp_path)] == ["here"]
+    assert "away: left out: npm is not on this machine" in capsys.readouterr().err
+    assert not (tmp_path / "voices/test/away").exists()
+    assert (tmp_path / "voices/dev/here/one.txt").read_text() == "one\n"
+    assert fetch(tmp_path)[0].name == "here"  # a second time it is there
+
+
+def test_sounds_of_other_languages_keep_what_the_lips_do() -> None:
+    assert arpabet("bˈueno") == ["B", "UW", "EY", "N", "OW"]
+    assert arpabet("pʁezɑ̃tmˈɑ̃") == ["P", "HH", "EY", "Z", "AA", "N", "T", "M", "AA", "N"]
+    assert arpabet("dʒˈɛnte") == ["JH", "EH", "N", "T", "EY"]
+    assert arpabet("ˈaβe") == ["AA", "W", "EY"]
+
+
+def test_a_transcript_that_leaves_words_out_is_not_believed() -> None:
+    rng = np.random.default_rng(0)
+    audio = (0.1 * rng.standard_normal(2 * SAMPLE_RATE)).astype(np.float32)
+    assert fault_of(audio, [("AA", 0.0, 2.0)]) is None
+    assert "outside of the words" in str(fault_of(audio, [("AA", 0.0, 1.0), ("SIL", 1.0, 2.0)]))
+    assert fault_of(audio, [("AA", 0.0, 1.4), ("T", 1.4, 2.0)]) == "T would last 0.60 s"
