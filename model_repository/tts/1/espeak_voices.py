@@ -1,210 +1,204 @@
 """espeak-ng: small, fast, more than a hundred languages; sounds like a machine.
 
-The library is one engine for the whole process: voice, rate and the callback that takes the sound are global. So one
-thread owns it and speaks one sentence after the other, whoever asks: two users' texts cannot mix, and none waits for
-more than the sentences before its own. It is some 400 times faster than speech.
+The library is one engine that must not be used by two at a time, and that a text can crash. So it runs in a process of
+its own (`espeak_process.py`), and one thread here owns that process and has it speak one sentence after the other,
+whoever asks: two users' texts cannot mix, and none waits for more than the sentences before its own. It is some 400
+times faster than speech. A sentence that crashes it or takes too long is refused, and the next one gets a new process.
 
 It says the same text a little differently each time, by some milliseconds: its phases go on from text to text, and
 neither its seed nor a new start of it puts them back.
-
-Source of the interface: espeak-ng's speak_lib.h, version 1.52.
 """
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
+import json
+import os
 import queue
+import select
+import shutil
+import struct
+import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from facestream.errors import BadInput
 from facestream.tts_sentences import ENDS
 from numpy.typing import NDArray
 from synthesizer import EngineMissing
 
-MISSING = "espeak-ng is not installed: pip install 'facestream[tts]'"
+REMEDY = "pip install 'facestream[tts]'"
 
+SECONDS_FOR_SENTENCE = 10.0
+"""The longest sentences take a second."""
+
+_PROGRAM = Path(__file__).with_name("espeak_process.py")
 _WORDS_PER_MINUTE = 175  # espeak's own rate
-_BUFFER_MS = 30  # of sound for one call of the callback
-
-# speak_lib.h
-_SYNCHRONOUS, _DONT_EXIT, _UTF8, _END_PAUSE, _IPA, _RATE = 2, 0x8000, 1, 0x1000, 2, 1
-_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+_CLOSING = "\"'”’»)]}」』 "
 
 
-class _Voice(ctypes.Structure):
-    _fields_ = (
-        ("name", ctypes.c_char_p),
-        ("languages", ctypes.c_char_p),  # pairs of a priority byte and a name
-        ("identifier", ctypes.c_char_p),
-        ("gender", ctypes.c_ubyte),
-        ("age", ctypes.c_ubyte),
-        ("variant", ctypes.c_ubyte),
-        ("reserved", ctypes.c_ubyte),
-        ("score", ctypes.c_int),
-        ("spare", ctypes.c_void_p),
-    )
+class _Hello(NamedTuple):
+    """What a process says of itself."""
+
+    sample_rate: int
+    languages: frozenset[str]
+    variants: frozenset[str]
 
 
-class Library:
-    """The loaded library and the one thread that calls it."""
+class _Job(NamedTuple):
+    request: dict[str, Any]
+    answers: queue.SimpleQueue[bytes | str | Exception | None]
+    """Sound, phonemes, what went wrong; None at the end."""
+    stopped: threading.Event
 
-    def __init__(self) -> None:
-        """Load it; raises EngineMissing where it is not installed."""
-        path, data = _find()
-        self._library = ctypes.CDLL(path)
-        self._library.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(_Voice))
-        self._library.espeak_TextToPhonemes.restype = ctypes.c_char_p
-        self.sample_rate = int(self._library.espeak_Initialize(_SYNCHRONOUS, _BUFFER_MS, data, _DONT_EXIT))
-        if self.sample_rate <= 0:
-            raise EngineMissing(f"espeak-ng at {path} finds no data of its own: pip install 'facestream[tts]'")
-        self._callback = _Callback(self._take)  # kept: the library holds only its address
-        self._library.espeak_SetSynthCallback(self._callback)
-        self._emit: Callable[[NDArray[np.float32]], bool] | None = None
-        self.languages = self._list_languages()
-        self.variants = self._list_variants()
-        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+
+class EspeakProcess:
+    """The library's process, started when it is needed, and the one thread that talks to it."""
+
+    def __init__(self, program: Path = _PROGRAM, seconds: float = SECONDS_FOR_SENTENCE) -> None:
+        """`seconds` is the time that the process has for one answer."""
+        self._program = program
+        self._seconds = seconds
+        self._process: subprocess.Popen[bytes] | None = None
+        self._hello: _Hello | None = None
+        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         threading.Thread(target=self._work, name="espeak-ng", daemon=True).start()
 
+    def hello(self) -> _Hello:
+        """Its sample rate and voices; raises EngineMissing where the library is not installed."""
+        if self._hello is None:
+            list(self._ask({}))
+        assert self._hello is not None
+        return self._hello
+
     def speak(self, text: str, voice: str, words_per_minute: int) -> Iterator[NDArray[np.float32]]:
-        """Sound of a text as it comes, float32 [n]. Closing the iterator stops the synthesis."""
-        sound: queue.SimpleQueue[NDArray[np.float32] | Exception | None] = queue.SimpleQueue()
-        stopped = threading.Event()
-        self._jobs.put(lambda: self._speak(text, voice, words_per_minute, sound, stopped))
-        try:
-            while (item := sound.get()) is not None:
-                if isinstance(item, Exception):
-                    raise item
-                yield item
-        finally:
-            stopped.set()
+        """Sound of a sentence as it comes, float32 [n]."""
+        pause = text.rstrip(_CLOSING).endswith(tuple(ENDS))
+        for pcm in self._ask({"text": text, "voice": voice, "rate": words_per_minute, "pause": pause}):
+            assert isinstance(pcm, bytes)
+            yield np.frombuffer(pcm, np.int16).astype(np.float32) / np.float32(32768)
 
     def phonemes(self, text: str, voice: str) -> str:
         """The text in the International Phonetic Alphabet as espeak-ng says it, clauses joined by spaces."""
-        answer: queue.SimpleQueue[str | Exception] = queue.SimpleQueue()
-        self._jobs.put(lambda: self._phonemes(text, voice, answer))
-        found = answer.get()
-        if isinstance(found, Exception):
-            raise found
-        return found
+        return "".join(str(part) for part in self._ask({"text": text, "voice": voice}))
 
-    # --- in the library's own thread ----------------------------------------------------------------------------
+    def _ask(self, request: dict[str, Any]) -> Iterator[bytes | str]:
+        """The answers to a request; to close the iterator drops those that are still to come."""
+        job = _Job(request, queue.SimpleQueue(), threading.Event())
+        self._jobs.put(job)
+        try:
+            while (answer := job.answers.get()) is not None:
+                if isinstance(answer, Exception):
+                    raise answer
+                yield answer
+        finally:
+            job.stopped.set()
+
+    # --- in the one thread --------------------------------------------------------------------------------------
 
     def _work(self) -> None:
         while True:
-            self._jobs.get()()
+            job = self._jobs.get()
+            try:
+                if not job.stopped.is_set():
+                    self._answer(job)
+            except Exception as error:  # belongs to whoever asked; the thread goes on for the others
+                job.answers.put(error)
+            job.answers.put(None)
 
-    def _speak(
-        self,
-        text: str,
-        voice: str,
-        words_per_minute: int,
-        sound: queue.SimpleQueue[NDArray[np.float32] | Exception | None],
-        stopped: threading.Event,
-    ) -> None:
-        def emit(samples: NDArray[np.float32]) -> bool:
-            if len(samples):
-                sound.put(samples)
-            return not stopped.is_set()
-
+    def _answer(self, job: _Job) -> None:
+        process = self._started()
+        if not job.request:  # who only wants to know what there is
+            return
+        assert process.stdin is not None
         try:
-            if stopped.is_set():
-                return
-            self._choose(voice)
-            self._library.espeak_SetParameter(_RATE, words_per_minute, 0)
-            self._emit = emit
-            data = text.encode()
-            ends = text.rstrip("\"'”’»)]}」』 ").endswith(tuple(ENDS))
-            flags = _UTF8 | (_END_PAUSE if ends else 0)
-            status = self._library.espeak_Synth(data, ctypes.c_size_t(len(data) + 1), 0, 1, 0, flags, None, None)
-            if status != 0:
-                raise RuntimeError(f"espeak-ng fails with status {status}")
-        except Exception as error:  # belongs to whoever asked; the thread goes on for the others
-            sound.put(error)
-        finally:
-            self._emit = None
-            sound.put(None)
+            process.stdin.write(json.dumps(job.request).encode() + b"\n")
+            process.stdin.flush()
+            deadline = time.monotonic() + self._seconds
+            while (frame := self._read(process, deadline))[0] != b"E":
+                kind, data = frame
+                if kind == b"X":
+                    job.answers.put(RuntimeError(data.decode(errors="replace")))
+                elif not job.stopped.is_set():
+                    job.answers.put(data if kind == b"S" else data.decode())
+        except (OSError, EOFError, TimeoutError) as error:
+            how = "did not come to its end" if isinstance(error, TimeoutError) else "crashed"
+            self._end()
+            raise BadInput(
+                f"espeak-ng {how} at {job.request['text'][:40]!r}: leave this part of the text out"
+            ) from None
 
-    def _phonemes(self, text: str, voice: str, answer: queue.SimpleQueue[str | Exception]) -> None:
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is not None and self._process.poll() is None:
+            return self._process
+        self._end()
+        # Triton's stub is no Python that could be started; it runs on the first python3 of PATH, so we do too.
+        python = sys.executable if Path(sys.executable).name.startswith("python") else shutil.which("python3")
+        process = subprocess.Popen(
+            [python or "python3", str(self._program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self._process = process
         try:
-            self._choose(voice)
-            rest = ctypes.c_char_p(text.encode())
-            clauses = []
-            while rest.value is not None:  # a clause for each call
-                clauses.append(self._library.espeak_TextToPhonemes(ctypes.byref(rest), _UTF8, _IPA) or b"")
-            answer.put(" ".join(clause.decode() for clause in clauses if clause))
-        except Exception as error:
-            answer.put(error)
+            kind, data = self._read(process, time.monotonic() + self._seconds)
+        except (OSError, EOFError, TimeoutError):
+            self._end()
+            raise EngineMissing(f"espeak-ng does not start: {REMEDY}") from None
+        if kind == b"M":
+            self._end()
+            raise EngineMissing(f"{data.decode(errors='replace')}: {REMEDY}")
+        said = json.loads(data)
+        self._hello = _Hello(said["sample_rate"], frozenset(said["languages"]), frozenset(said["variants"]))
+        return process
 
-    def _choose(self, voice: str) -> None:
-        language, plus, variant = voice.partition("+")
-        identifier = self.languages.get(language)
-        if identifier is None or self._library.espeak_SetVoiceByName(f"{identifier}{plus}{variant}".encode()) != 0:
-            raise RuntimeError(f"espeak-ng has no voice '{voice}'")
+    def _read(self, process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, bytes]:
+        """The next frame, kind and bytes; raises EOFError, or TimeoutError at the deadline."""
+        kind, length = struct.unpack("<cI", _read_exactly(process, 5, deadline))
+        return kind, _read_exactly(process, length, deadline)
 
-    def _take(self, samples: Any, count: int, events: Any) -> int:
-        """espeak's callback: 0 goes on, 1 stops."""
-        if self._emit is None or not samples:
-            return 0
-        pcm = np.ctypeslib.as_array(samples, (count,)) if count > 0 else np.zeros(0, np.int16)
-        return 0 if self._emit(pcm.astype(np.float32) / np.float32(32768)) else 1
-
-    def _list_languages(self) -> dict[str, str]:
-        """Name of each language, and the voice file that speaks it: of several the one that espeak-ng prefers."""
-        found: dict[str, tuple[int, str]] = {}
-        for voice in _follow(self._library.espeak_ListVoices(None)):
-            identifier = (voice.identifier or b"").decode(errors="replace")
-            if identifier.startswith("mb/"):  # MBROLA's voices are not in the package
-                continue
-            for priority, name in _languages(voice):
-                found[name] = min(found.get(name, (priority, identifier)), (priority, identifier))
-        return {name: identifier for name, (_, identifier) in found.items()}
-
-    def _list_variants(self) -> frozenset[str]:
-        wanted = _Voice(languages=b"variant")
-        voices = _follow(self._library.espeak_ListVoices(ctypes.byref(wanted)))
-        return frozenset((voice.identifier or b"").decode(errors="replace").rpartition("/")[2] for voice in voices)
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.communicate()  # closes its pipes
 
 
-def _follow(array: Any) -> Iterator[Any]:
-    """What the pointers of an array that ends in NULL point to."""
-    index = 0
-    while array[index]:
-        yield array[index].contents
-        index += 1
-
-
-def _languages(voice: Any) -> Iterator[tuple[int, str]]:
-    """Priority, low is preferred, and name of each language of a voice."""
-    # The bytes go on behind the first zero, which c_char_p does not show.
-    address = ctypes.c_void_p.from_buffer(voice, _Voice.languages.offset).value
-    while address and (priority := ctypes.string_at(address, 1)[0]):
-        name = ctypes.string_at(address + 1)
-        yield priority, name.decode(errors="replace")
-        address += len(name) + 2
+def _read_exactly(process: subprocess.Popen[bytes], count: int, deadline: float) -> bytes:
+    assert process.stdout is not None
+    data = b""
+    poll = select.poll()
+    poll.register(process.stdout, select.POLLIN)
+    while len(data) < count:
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1e3):
+            raise TimeoutError
+        part = os.read(process.stdout.fileno(), count - len(data))
+        if not part:
+            raise EOFError
+        data += part
+    return data
 
 
 @cache
-def library() -> Library:
-    """The process's one Library; raises EngineMissing where it is not installed."""
-    return Library()
+def espeak() -> EspeakProcess:
+    """The stage's one process of espeak-ng."""
+    return EspeakProcess()
 
 
 class EspeakVoice:
     """A language, with or without a variant."""
 
-    def __init__(self, library: Library, name: str) -> None:
-        self._library = library
+    def __init__(self, process: EspeakProcess, name: str) -> None:
+        self._process = process
         self._name = name
-        self.sample_rate = library.sample_rate
+        self.sample_rate = process.hello().sample_rate
 
     def synthesize(self, text: str, speed: float) -> Iterator[NDArray[np.float32]]:
         """See `synthesizer.Synthesizer`."""
-        return self._library.speak(text, self._name, round(_WORDS_PER_MINUTE * speed))
+        return self._process.speak(text, self._name, round(_WORDS_PER_MINUTE * speed))
 
 
 class EspeakEngine:
@@ -212,25 +206,12 @@ class EspeakEngine:
 
     def voice(self, name: str) -> EspeakVoice | None:
         """See `synthesizer.Engine`."""
-        found = library()
+        there = espeak().hello()
         language, plus, variant = name.partition("+")
-        if language not in found.languages or (plus and variant not in found.variants):
+        if language not in there.languages or (plus and variant not in there.variants):
             return None
-        return EspeakVoice(found, name)
+        return EspeakVoice(espeak(), name)
 
     def names(self) -> Sequence[str]:
         """Its languages, sorted."""
-        return sorted(library().languages)
-
-
-def _find() -> tuple[str, bytes | None]:
-    """Library and data folder: of the Python package, else of the system."""
-    try:
-        import espeakng_loader
-    except ModuleNotFoundError:
-        system = ctypes.util.find_library("espeak-ng")
-        if system is None:
-            raise EngineMissing(MISSING) from None
-        return system, None
-    path = Path(espeakng_loader.get_library_path())
-    return str(path), str(path.parent).encode()
+        return sorted(espeak().hello().languages)

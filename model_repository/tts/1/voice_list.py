@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from espeak_voices import EspeakEngine, library
+from espeak_voices import EspeakEngine, espeak
 from facestream.contract import VOICES_VARIABLE
 from facestream.errors import BadInput
 from piper_voices import PiperEngine
@@ -26,7 +26,7 @@ def engines() -> list[Engine]:
     folder = os.environ.get(VOICES_VARIABLE)
     found: list[Engine] = [load_engine(own)] if own else []
     if folder:
-        found.append(PiperEngine(Path(folder), lambda text, voice: library().phonemes(text, voice)))
+        found.append(PiperEngine(Path(folder), lambda text, voice: espeak().phonemes(text, voice)))
     return [*found, EspeakEngine()]
 
 
