@@ -24,6 +24,7 @@ _COMMANDS: Final = {
     "say": _Command("facestream.cli.say", "make an MP4 of an avatar that says a text", ""),
     "serve": _Command("facestream.cli.serve", "run the server on this machine, without a container", "server"),
     "avatar": _Command("facestream.cli.avatar", "make an avatar from a photo, or look into one", "server"),
+    "parameters": _Command("facestream.cli.parameters", "list the face parameters with range, unit and meaning", ""),
     "doctor": _Command("facestream.cli.doctor", "check this machine and say what mends it", "server"),
 }
 

@@ -32,6 +32,7 @@ _PITCH_MEMORY = 240  # voiced frames, 8 s, of the running mean that stands for t
 _LEVEL_MEMORY = 240
 _FIRST_PITCH_HZ = 140.0  # until the first voiced frame
 _FIRST_LEVEL_DBFS = -30.0
+_VOICED_WITHIN, _VOICED_LEAST = 12, 3  # frames
 _RISE_FRAMES = 15
 _RISE_OCTAVES = 0.15  # nearly 2 semitones
 
@@ -136,4 +137,6 @@ class ProsodyEvents:
         features = self._features(heard)
         accent, final = self._network(features)
         delayed = features[-1 - DELAY_FRAMES]
+        if np.count_nonzero(features[-_VOICED_WITHIN:, 1]) < _VOICED_LEAST:
+            accent = final = 0.0  # noise bears no accent
         return Events(accent, final, self._features.rise, float(delayed[0]))
