@@ -7,7 +7,7 @@ most: without them a network trained on synthetic voices hardly closes the lips 
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,11 +17,34 @@ MEL_RATE: Final = 120
 """Mel steps per second."""
 
 
+class Strength(NamedTuple):
+    """How far passages are changed."""
+
+    tract: tuple[float, float]
+    """Range of the vocal tract's length."""
+    formants: float
+    """Bands by which formants move against each other."""
+    knots: int
+    """Of the loudness over a passage: the more, the faster it changes."""
+    decibels: float
+    """Spread of that loudness."""
+    untouched: tuple[float, float, float]
+    """Share of the passages that contrast, slurring and masking leave alone."""
+
+
+STRONG: Final = Strength((0.82, 1.22), 1.2, 8, 2.5, (0.0, 0.0, 0.0))
+"""For a first course: nothing of a synthesiser's own sound is to be relied on."""
+
+GENTLE: Final = Strength((0.85, 1.18), 0.5, 16, 3.0, (0.5, 0.7, 0.5))
+"""For a second one: it leaves the fine cues whole that tell p from k and m from n."""
+
+
 class Augmenter:
     """Random changes of a batch, from one seeded generator."""
 
-    def __init__(self, generator: torch.Generator) -> None:
+    def __init__(self, generator: torch.Generator, strength: Strength = STRONG) -> None:
         self.generator = generator
+        self.strength = strength
 
     def _uniform(self, low: float, high: float, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=self.generator) * (high - low) + low
@@ -39,11 +62,13 @@ class Augmenter:
 
         `background` [few, 64, steps] is put under the last ones of the batch.
         """
+        contrast, slur, mask = self.strength.untouched
         power = self._vocal_tract(power)
-        power = self._contrast(power)
-        power = self._slur(power)
+        power = self._mostly(self._contrast(power), power, contrast)
+        power = self._mostly(self._slur(power), power, slur)
         power = self._equalise(power)
-        power = power * self._decibels(self._curve(len(power), power.shape[2], 8, 2.5))[:, None]  # dynamics
+        loudness = self._curve(len(power), power.shape[2], self.strength.knots, self.strength.decibels)
+        power = power * self._decibels(loudness)[:, None]
         others = power
         power = self._reverberate(power)
         power = self._add_babble(power, others)
@@ -52,20 +77,28 @@ class Augmenter:
             power = self._add_background(power, background)
         power = self._telephone(power)
         power = self._code(power)
-        power = self._mask_band(power)
+        power = self._mostly(self._mask_band(power), power, mask)
         return power * self._decibels(self._uniform(-22, 14, len(power), 1, 1))
+
+    def _mostly(self, changed: Tensor, power: Tensor, untouched: float) -> Tensor:
+        """Return `changed`, but `power` for a share `untouched` of the passages."""
+        if not untouched:
+            return changed
+        kept = self._chance(untouched, len(power), 1, 1)
+        return kept * power + (1 - kept) * changed
 
     @staticmethod
     def _decibels(value: Tensor) -> Tensor:
         return torch.exp(value * (math.log(10) / 10))
 
     def _vocal_tract(self, power: Tensor) -> Tensor:
-        """Stretch the spectrum by 0.82 .. 1.22: a longer or shorter vocal tract (Jaitly & Hinton 2013, VTLP).
+        """Stretch the spectrum by a fifth: a longer or shorter vocal tract (Jaitly & Hinton 2013, VTLP).
 
         A smooth curve over the bands moves the formants against each other, too, as no uniform tube does.
         """
         batch, mels, steps = power.shape
-        place = torch.arange(mels)[None] * self._uniform(0.82, 1.22, batch, 1) + self._curve(batch, mels, 6, 1.2)
+        place = torch.arange(mels)[None] * self._uniform(*self.strength.tract, batch, 1)
+        place = place + self._curve(batch, mels, 6, self.strength.formants)
         place = place.clamp(0, mels - 1.001)
         lower = place.long()
         part = (place - lower)[:, :, None]

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from export.speech.augment import Augmenter
+from export.speech.augment import STRONG, Augmenter, Strength
 from export.speech.encoder import LogMel
 from export.speech.features import Voice
 from export.speech.phonemes import VISEMES
@@ -67,11 +67,11 @@ class Passages:
     starts as a session does, from digital zeros. Sounds that are no speech lie under a fifth of the others, too.
     """
 
-    def __init__(self, voices: list[Voice], generator: torch.Generator) -> None:
+    def __init__(self, voices: list[Voice], generator: torch.Generator, strength: Strength = STRONG) -> None:
         self.negatives = [voice for voice in voices if voice.name.startswith(NEGATIVES)]
         self.voices = [voice for voice in voices if not voice.name.startswith(NEGATIVES)]
         self.generator = generator
-        self.augment = Augmenter(generator)
+        self.augment = Augmenter(generator, strength)
         self.weights = voice_weights(self.voices)
 
     def _draw(self, voice: Voice) -> Batch:

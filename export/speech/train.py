@@ -29,6 +29,7 @@ from facestream.contract import LOOKAHEAD_FRAMES
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from export.speech.augment import GENTLE, STRONG
 from export.speech.encoder import LogMel, SpeechEncoder
 from export.speech.expression import LOOKAHEADS, TEMPORAL, Expression
 from export.speech.features import Voice, load_corpus
@@ -41,7 +42,7 @@ STEPS: Final = 10000
 RATE: Final = 6e-3
 """Highest learning rate."""
 
-LONGER_STEPS: Final = 7000
+LONGER_STEPS: Final = 3000
 LONGER_RATE: Final = 3e-3
 """How the better of the temporal models goes on."""
 
@@ -231,7 +232,7 @@ def train(
 ) -> nn.Module:
     """Train a `temporal` model and its encoder on `corpus`, or go on from `checkpoint`; return the average.
 
-    `start` is the checkpoint of another course whose averaged weights this one begins with.
+    `start` is the checkpoint of another course whose averaged weights this one begins with, augmented more gently.
     `teacher` is the folder of a wav2vec 2.0 or HuBERT checkpoint and a layer, to distil into the encoder (distil.py).
     """
     torch.manual_seed(seed)
@@ -252,7 +253,7 @@ def train(
     minutes = sum(len(voice.visemes) for voice in voices) / TARGET_RATE / 60
     count = sum(parameter.numel() for parameter in networks.parameters())
     print(f"{len(voices)} voices, {minutes:.0f} minutes; {temporal}, {count / 1e6:.2f} M parameters", flush=True)
-    passages = Passages(voices, generator)
+    passages = Passages(voices, generator, STRONG if start is None else GENTLE)
     return fit(
         networks,
         lambda: networks.loss(passages.batch()),

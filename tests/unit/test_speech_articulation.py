@@ -12,7 +12,7 @@ from facestream.parameters import INDEX
 torch = pytest.importorskip("torch", reason="torch is in the extra [export]")
 
 from export.speech.articulation import ArticulationLayer  # noqa: E402
-from export.speech.augment import Augmenter  # noqa: E402
+from export.speech.augment import GENTLE, STRONG, Augmenter, Strength  # noqa: E402
 from export.speech.encoder import LogMel, SpeechEncoder  # noqa: E402
 from export.speech.expression import TEMPORAL, Expression  # noqa: E402
 from export.speech.phonemes import VISEMES  # noqa: E402
@@ -126,11 +126,12 @@ def test_unknown_temporal_model_and_look_ahead_are_named() -> None:
         Expression(lookahead=4)
 
 
-def test_augmentation_repeats_with_its_seed_and_stays_a_power() -> None:
+@pytest.mark.parametrize("strength", [STRONG, GENTLE])
+def test_augmentation_repeats_with_its_seed_and_stays_a_power(strength: Strength) -> None:
     """Negative or infinite power turns into NaN in the logarithm, hours into a training."""
     power = torch.rand(8, 64, 384) * 1e-3
-    first = Augmenter(torch.Generator().manual_seed(5))(power)
-    again = Augmenter(torch.Generator().manual_seed(5))(power)
+    first = Augmenter(torch.Generator().manual_seed(5), strength)(power)
+    again = Augmenter(torch.Generator().manual_seed(5), strength)(power)
     assert torch.equal(first, again)
     assert torch.isfinite(first).all()
     assert (first >= 0).all()
