@@ -16,7 +16,7 @@ _END = 0.40
 _ENDS_APART = 15
 _PAUSE_FRAMES = 9  # silence of 0.3 s, on top of the quarter of a second for which a voice is held
 _ENDED_FRAMES = 30  # a pause within a second of a phrase's end belongs to it
-_QUESTION_FRAMES = 12
+_QUESTION_FRAMES = 18  # a voice is held for a quarter of a second before its end is noticed
 _MELODY_SECONDS = 0.20
 
 SILENCE = Prosody(-90.0, 0.0, 0.0, 0.0, -90.0)
@@ -37,7 +37,7 @@ class Cues(NamedTuple):
     ends: bool
     """A phrase ends."""
     asks: bool
-    """It ends in a rise."""
+    """Speech ends in a rise, be it at the end of a phrase or as the voice stops."""
     hesitates: bool
     """Speech has stopped where no phrase had ended."""
 
@@ -78,7 +78,9 @@ class CueReader:
         ends = speaks and events.final >= _END and self._since_end >= _ENDS_APART
         if ends:
             self._since_end = 0
-        hesitates = self._spoke and not speaks and self._since_end > _ENDED_FRAMES
+        stops = self._spoke and not speaks
+        asks = (ends or stops) and self._since_rise < _QUESTION_FRAMES
+        hesitates = stops and not asks and self._since_end > _ENDED_FRAMES
         begins = speaks and self._silent > _PAUSE_FRAMES
         self._silent = 0 if speaks else self._silent + 1
         self._spoke = speaks
@@ -89,6 +91,6 @@ class CueReader:
             accent=accent,
             begins=begins,
             ends=ends,
-            asks=ends and self._since_rise < _QUESTION_FRAMES,
+            asks=asks,
             hesitates=hesitates,
         )
