@@ -208,7 +208,7 @@ def test_one_command_builds_on_a_checkpoint(tmp_path: Path, monkeypatch: pytest.
         done.append(arguments)
         return 0
 
-    monkeypatch.setattr(pipeline.corpus, "main", record)
+    monkeypatch.setattr("export.speech.corpus.__main__.main", record)
     monkeypatch.setattr(pipeline, "train_main", record)
     monkeypatch.setattr(pipeline, "export_main", record)
     work, folder = str(tmp_path / "work"), "models/hubert-base-ls960"
