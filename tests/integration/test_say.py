@@ -112,7 +112,7 @@ def test_two_users_hear_their_own_text(speaker: TritonServer) -> None:
 
 def test_film_of_a_text(server: TritonServer, tmp_path: Path) -> None:
     film = tmp_path / "film.mp4"
-    words = ["say", "[happy] Mama. [pause 0.3] Papa.", "--url", server.grpc_url, "-o", str(film), "--quiet"]
+    words = ["say", "[happy] Mama. [pause 0.3] Papa.", "--url", server.grpc_url, "-o", str(film), "--deadline", "60"]
     assert main(words) == 0
     decoded = decode(film)
     assert len(decoded.pictures) > 30
