@@ -67,7 +67,7 @@ def test_no_condition_moves_the_sound_in_time(condition: Condition) -> None:
     assert len(heard) == len(clean.audio)
 
     def loudness(audio: np.ndarray) -> np.ndarray:
-        return np.sqrt((audio.reshape(-1, 240).astype(np.float64) ** 2).mean(1))
+        return np.asarray(np.sqrt((audio.reshape(-1, 240).astype(np.float64) ** 2).mean(1)))
 
     a, b = loudness(clean.audio), loudness(heard)
     fits = [np.corrcoef(a[20:-20], np.roll(b, -shift)[20:-20])[0, 1] for shift in range(-6, 7)]
