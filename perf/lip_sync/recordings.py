@@ -25,6 +25,7 @@ anything by it. `languages` are voices beyond English. One speaker is in one spl
 | languages | es_allison | f | telephone prompts in Mexican Spanish | asterisk-core-sounds-es | CC BY-SA 3.0 |
 | languages | ru_voice | f | telephone prompts in Russian | asterisk-core-sounds-ru | CC BY 3.0 |
 
+Where the source does not say who speaks (sonnet, stamps, librivox, cards), the sex is taken from the pitch.
 The characters of the game may share actors: `sparky` and `joe` sound different, but the credits do not say who spoke
 whom.
 """
