@@ -2,18 +2,13 @@
 
     python -m export.speech                   # some hours on two cores; started again, it goes on where it stopped
 
-1. build/speech/corpus           synthetic speech with timed phonemes            (python -m export.speech.corpus)
-2. build/speech/tcn.pt, transformer.pt    encoder and temporal model, for the same steps     (export.speech.train)
-3. build/speech/evaluation.json  both, at each look-ahead, on recorded speech           (export.speech.evaluate)
-4. build/speech/longer.pt        the better of the two goes on                          (export.speech.train --start)
-5. model_repository/{speech_encoder,expression}   what came out, held against torch     (export.speech.export)
+1. build/speech/corpus                    synthetic speech with timed phonemes   (python -m export.speech.corpus)
+2. build/speech/{tcn,transformer}.pt      encoder and temporal model, for the same steps  (export.speech.train)
+   build/speech/{...}-gentle.pt           the same, augmented more gently at the end      (export.speech.train --start)
+3. build/speech/evaluation.json           all at each look-ahead, on recorded speech      (export.speech.evaluate)
+4. model_repository/{speech_encoder,expression}   the better model, held against torch    (export.speech.export)
 
-The better is the one with the higher `evaluate.merit` at the served look-ahead.
-
-    python -m export.speech --encoder FOLDER --layer 6
-
-takes a wav2vec 2.0 or HuBERT checkpoint in place of the small encoder: corpus, an expression stage on the frozen
-encoder, and both exported into build/model_repository.
+The better is the one with the higher `evaluate.merit` at the served look-ahead after its second course.
 """
 
 from __future__ import annotations
@@ -31,7 +26,7 @@ from export.speech.export import REPOSITORY, export_stages
 from export.speech.export import main as export_main
 from export.speech.expression import TEMPORAL
 from export.speech.frozen import default_checkpoint
-from export.speech.train import LONGER_RATE, LONGER_STEPS, RATE, STEPS, train, trained
+from export.speech.train import GENTLE_RATE, GENTLE_STEPS, RATE, STEPS, train, trained
 from export.speech.train import main as train_main
 
 
@@ -55,26 +50,33 @@ def main(arguments: list[str] | None = None) -> int:
     if options.encoder is not None:
         return _on_encoder(options)
 
-    print("1 of 5: corpus", flush=True)
+    print("1 of 4: corpus", flush=True)
     shards = options.work / "corpus"
     if status := corpus.main(["--out", str(shards), "--scale", str(options.scale), "--seed", str(options.seed)]):
         return status
-    checkpoints = []
+    first: list[Path] = []
+    second: list[Path] = []
     for temporal in TEMPORAL:
-        print(f"2 of 5: training, {temporal}", flush=True)
-        checkpoints.append(options.work / f"{temporal}.pt")
-        train(shards, checkpoints[-1], temporal=temporal, steps=options.steps, rate=RATE, seed=options.seed)
-    print("3 of 5: judging on recorded speech", flush=True)
-    rows = evaluate(checkpoints, recordings(options.clips, options.recordings))
+        print(f"2 of 4: training, {temporal}", flush=True)
+        first.append(options.work / f"{temporal}.pt")
+        train(shards, first[-1], temporal=temporal, steps=options.steps, rate=RATE, seed=options.seed)
+        second.append(options.work / f"{temporal}-gentle.pt")
+        train(
+            shards,
+            second[-1],
+            temporal=temporal,
+            steps=round(options.steps * GENTLE_STEPS / STEPS),
+            rate=GENTLE_RATE,
+            seed=options.seed + 1,
+            start=first[-1],
+        )
+    print("3 of 4: judging on recorded speech", flush=True)
+    rows = evaluate([*first, *second], recordings(options.clips, options.recordings))
     write_rows(rows, options.work / "evaluation.json")
-    best = max(checkpoints, key=lambda checkpoint: merit(rows, checkpoint.stem, LOOKAHEAD_FRAMES))
-    print(f"4 of 5: {best.stem} goes on", flush=True)
-    longer = options.work / "longer.pt"
-    steps = round(options.steps * LONGER_STEPS / STEPS)
-    train(shards, longer, temporal=best.stem, steps=steps, rate=LONGER_RATE, seed=options.seed + 1, start=best)
-    print("5 of 5: exporting", flush=True)
-    networks = trained(longer)
-    title = f"the small encoder; temporal model: {best.stem}"
+    best = max(second, key=lambda checkpoint: merit(rows, checkpoint.stem, LOOKAHEAD_FRAMES))
+    print(f"4 of 4: exporting {best.stem}", flush=True)
+    networks = trained(best)
+    title = f"the small encoder; temporal model: {best.stem.removesuffix('-gentle')}"
     return int(
         not export_stages(
             networks.encoder, networks.expression, EMBEDDING_SIZE, options.repository or REPOSITORY, title

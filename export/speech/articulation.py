@@ -65,6 +65,7 @@ class ArticulationLayer(nn.Module):
     }
 
     REST_GAP: Final = 0.10  # below this the lips stay shut: the regression is too flat to reach 0 on p, b and m
+    GATE: Final = (0.35, 0.70)  # from which probability of closed lips on they move together, and meet
     GAIN: Final = 1.4  # the mean of several likely shapes is flatter than each of them: restores their spread
 
     effects: Tensor
@@ -90,7 +91,7 @@ class ArticulationLayer(nn.Module):
             index = VISEMES.index(name)
             return visemes[:, index : index + 1]
 
-        parted = 1 - ((closed - 0.35) / 0.35).clamp(0, 1)
+        parted = 1 - ((closed - self.GATE[0]) / (self.GATE[1] - self.GATE[0])).clamp(0, 1)
         awake = ((0.95 - viseme("sil")) / 0.35).clamp(0, 1)
         parted = parted * awake
         bitten = ((labiodental - 0.2) / 0.6).clamp(0, 1) * parted

@@ -28,15 +28,33 @@ class Strength(NamedTuple):
     """Of the loudness over a passage: the more, the faster it changes."""
     decibels: float
     """Spread of that loudness."""
-    untouched: tuple[float, float, float]
-    """Share of the passages that contrast, slurring and masking leave alone."""
+    untouched: dict[str, float]
+    """Share of the passages that a change leaves alone, by its method's name."""
 
 
-STRONG: Final = Strength((0.82, 1.22), 1.2, 8, 2.5, (0.0, 0.0, 0.0))
+STRONG: Final = Strength((0.82, 1.22), 1.2, 8, 2.5, {})
 """For a first course: nothing of a synthesiser's own sound is to be relied on."""
 
-GENTLE: Final = Strength((0.85, 1.18), 0.5, 16, 3.0, (0.5, 0.7, 0.5))
-"""For a second one: it leaves the fine cues whole that tell p from k and m from n."""
+GENTLE: Final = Strength(
+    (0.88, 1.15),
+    0.2,
+    16,
+    3.0,
+    {
+        "contrast": 0.7,
+        "slur": 0.9,
+        "equalise": 0.2,
+        "reverberate": 0.4,
+        "add_noise": 0.4,
+        "code": 0.4,
+        "mask_band": 0.8,
+    },
+)
+"""For a second one: it leaves the fine cues whole that tell p from k and m from n.
+
+400 steps of it after 10,000 strong ones took r on the recordings for choices from 0.752 to 0.764, in noise from 0.739
+to 0.745.
+"""
 
 
 class Augmenter:
@@ -62,26 +80,26 @@ class Augmenter:
 
         `background` [few, 64, steps] is put under the last ones of the batch.
         """
-        contrast, slur, mask = self.strength.untouched
         power = self._vocal_tract(power)
-        power = self._mostly(self._contrast(power), power, contrast)
-        power = self._mostly(self._slur(power), power, slur)
-        power = self._equalise(power)
+        power = self._mostly("contrast", self._contrast(power), power)
+        power = self._mostly("slur", self._slur(power), power)
+        power = self._mostly("equalise", self._equalise(power), power)
         loudness = self._curve(len(power), power.shape[2], self.strength.knots, self.strength.decibels)
         power = power * self._decibels(loudness)[:, None]
         others = power
-        power = self._reverberate(power)
+        power = self._mostly("reverberate", self._reverberate(power), power)
         power = self._add_babble(power, others)
-        power = self._add_noise(power)
+        power = self._mostly("add_noise", self._add_noise(power), power)
         if background is not None:
             power = self._add_background(power, background)
         power = self._telephone(power)
-        power = self._code(power)
-        power = self._mostly(self._mask_band(power), power, mask)
+        power = self._mostly("code", self._code(power), power)
+        power = self._mostly("mask_band", self._mask_band(power), power)
         return power * self._decibels(self._uniform(-22, 14, len(power), 1, 1))
 
-    def _mostly(self, changed: Tensor, power: Tensor, untouched: float) -> Tensor:
-        """Return `changed`, but `power` for a share `untouched` of the passages."""
+    def _mostly(self, name: str, changed: Tensor, power: Tensor) -> Tensor:
+        """Return `changed`, but `power` for the share of the passages that the change `name` leaves alone."""
+        untouched = self.strength.untouched.get(name, 0.0)
         if not untouched:
             return changed
         kept = self._chance(untouched, len(power), 1, 1)

@@ -42,9 +42,9 @@ STEPS: Final = 10000
 RATE: Final = 6e-3
 """Highest learning rate."""
 
-LONGER_STEPS: Final = 3000
-LONGER_RATE: Final = 3e-3
-"""How the better of the temporal models goes on."""
+GENTLE_STEPS: Final = 3600
+GENTLE_RATE: Final = 4e-3
+"""Of the second course, whose augmentation is gentle."""
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 

@@ -67,7 +67,7 @@ def test_one_command_trains_both_judges_both_and_exports_the_better(
         shards: Path, checkpoint: Path, *, temporal: str, steps: int, start: Path | None = None, **_: Any
     ) -> None:
         assert shards == tmp_path / "corpus"
-        assert steps == (7 if start else 10)
+        assert steps == (4 if start else 10)
         trained.append(f"{temporal} from {start.stem}" if start else temporal)
         checkpoint.write_text(temporal)
 
@@ -88,8 +88,8 @@ def test_one_command_trains_both_judges_both_and_exports_the_better(
     threads = torch.get_num_threads()
     assert pipeline.main(["--work", str(tmp_path), "--repository", str(tmp_path), "--steps", "10"]) == 0
     torch.set_num_threads(threads)
-    assert trained == ["tcn", "transformer", "transformer from transformer"]
-    assert len(json.loads((tmp_path / "evaluation.json").read_text())) == 2
+    assert trained == ["tcn", "tcn from tcn", "transformer", "transformer from transformer"]
+    assert len(json.loads((tmp_path / "evaluation.json").read_text())) == 4
     assert len(exported) == 1
     assert "transformer" in exported[0]
 
