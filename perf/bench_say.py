@@ -29,7 +29,7 @@ from facestream.protocol import Output
 from facestream.say import say
 from facestream.server import TritonServer
 from facestream.session import Client
-from facestream.tts import TextToSpeech
+from facestream.tts.text_to_speech import TextToSpeech
 
 from perf import machine, processor_time
 from perf.bench_smoke import MAX_OTHERS, REPOSITORY, ROOT, first_avatar, rounded

@@ -1,4 +1,4 @@
-"""Text in, a talking face out: what `facestream.tts` speaks, through a session with an avatar.
+"""Text in, a talking face out: what `facestream.tts.text_to_speech` speaks, through a session with an avatar.
 
     with Client(url) as client, client.session(avatar="ada") as session:
         for spoken in say(session, TextToSpeech(url).speak("Hello. [happy] How nice to see you!")):
@@ -30,7 +30,7 @@ from facestream.errors import BadInput
 from facestream.parameters import EMOTIONS
 from facestream.protocol import Frame
 from facestream.session import Session
-from facestream.tts_protocol import SpokenChunk
+from facestream.tts.protocol import SpokenChunk
 
 _AHEAD = 2 * FRAME_RATE  # chunks of sound read before they are needed
 
@@ -51,8 +51,8 @@ def say(session: Session, speech: Iterable[SpokenChunk], realtime: bool = False)
 
     Args:
         session: Its emotion is that of `speech` from the first chunk on.
-        speech: Of `facestream.tts.TextToSpeech.speak`, or from a synthesiser of the caller's own. It is read in a
-            thread of its own, up to 2 s ahead.
+        speech: Of `facestream.tts.text_to_speech.TextToSpeech.speak`, or from a synthesiser of the caller's own. It is
+            read in a thread of its own, up to 2 s ahead.
         realtime: At the speed of speech instead of as fast as the server takes it.
 
     Raises what `speech` and `session.stream` raise; `BadInput` where there was nothing to speak.

@@ -22,8 +22,8 @@ from facestream.protocol import emotion_vector
 from facestream.say import say
 from facestream.server import TritonServer
 from facestream.session import Client
-from facestream.tts import TextToSpeech
-from facestream.tts_protocol import SpokenChunk, build_speech_request, is_final, parse_speech_response
+from facestream.tts.protocol import SpokenChunk, build_speech_request, is_final, parse_speech_response
+from facestream.tts.text_to_speech import TextToSpeech
 from facestream.video import decode
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import grpc
 import numpy as np
 from facestream.contract import CHUNK_SAMPLES, FRAME_SIZE, LOOKAHEAD_FRAMES, SPEECH_MODEL, WINDOW_SAMPLES
-from facestream.tts_marks import parse
+from facestream.tts.marks import parse
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 

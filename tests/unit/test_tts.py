@@ -18,9 +18,9 @@ from facestream.parameters import EMOTIONS
 from facestream.protocol import emotion_vector
 from facestream.say import SpokenSound, say, say_async
 from facestream.session import Client
-from facestream.tts import AHEAD, TextToSpeech
-from facestream.tts_exchange import SpeechExchange
-from facestream.tts_protocol import SpokenChunk
+from facestream.tts.exchange import SpeechExchange
+from facestream.tts.protocol import SpokenChunk
+from facestream.tts.text_to_speech import AHEAD, TextToSpeech
 from facestream.video import decode
 from fake_triton import FakeTriton, speech_response
 

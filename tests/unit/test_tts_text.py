@@ -10,10 +10,10 @@ import pytest
 from facestream.contract import TEXT_BYTES
 from facestream.errors import BadInput
 from facestream.parameters import EMOTIONS
-from facestream.tts_exchange import MAX_CHARACTERS, check_whole_text
-from facestream.tts_marks import Passage, decode_text, escape, parse
-from facestream.tts_sentences import MAX_SENTENCE, sentences
-from facestream.tts_tensors import check_speed, encode_text, encode_voice, read_text, read_voice
+from facestream.tts.exchange import MAX_CHARACTERS, check_whole_text
+from facestream.tts.marks import Passage, decode_text, escape, parse
+from facestream.tts.sentences import MAX_SENTENCE, sentences
+from facestream.tts.tensors import check_speed, encode_text, encode_voice, read_text, read_voice
 
 
 def shown(passages: list[Passage]) -> list[tuple[str, float, dict[str, float]]]:

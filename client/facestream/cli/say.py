@@ -13,10 +13,10 @@ from facestream.cli.film import add_film_options, emotion_of, filming, output_of
 from facestream.contract import FASTEST_SPEECH, FRAME_RATE, SLOWEST_SPEECH
 from facestream.errors import BadInput
 from facestream.say import SpokenSound, say
-from facestream.tts import TextToSpeech
-from facestream.tts_exchange import MAX_CHARACTERS, check_whole_text
-from facestream.tts_marks import decode_text
-from facestream.tts_tensors import check_speed, check_voice
+from facestream.tts.exchange import MAX_CHARACTERS, check_whole_text
+from facestream.tts.marks import decode_text
+from facestream.tts.tensors import check_speed, check_voice
+from facestream.tts.text_to_speech import TextToSpeech
 
 READY_AVATAR = "ada"
 """One of those that come with the model repository."""

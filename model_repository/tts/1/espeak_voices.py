@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from facestream.errors import BadInput
-from facestream.tts_sentences import ENDS
+from facestream.tts.sentences import ENDS
 from numpy.typing import NDArray
 from synthesizer import EngineMissing
 

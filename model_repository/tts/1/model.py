@@ -14,7 +14,7 @@ from facestream.contract import BAD_INPUT, SESSION_REFUSED
 from facestream.errors import BadInput
 from facestream.parameters import EMOTIONS, check_emotion
 from facestream.triton_tensor import from_triton, to_triton
-from facestream.tts_tensors import check_speed, read_text, read_voice
+from facestream.tts.tensors import check_speed, read_text, read_voice
 from numpy.typing import NDArray
 from spoken_text import speak
 from synthesizer import EngineMissing

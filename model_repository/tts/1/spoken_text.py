@@ -10,8 +10,8 @@ import soxr
 from facestream.audio import Chunker
 from facestream.contract import SAMPLE_RATE
 from facestream.errors import BadInput
-from facestream.tts_marks import Passage, parse
-from facestream.tts_sentences import sentences
+from facestream.tts.marks import Passage, parse
+from facestream.tts.sentences import sentences
 from numpy.typing import NDArray
 from synthesizer import Synthesizer
 
@@ -26,7 +26,7 @@ def speak(text: str, voice: Synthesizer, speed: float, emotion: NDArray[np.float
     """Speak a text, chunk by chunk as the voice gives sound; the last chunk is filled up with zeros.
 
     Args:
-        text: With marks (`facestream.tts_marks`).
+        text: With marks (`facestream.tts.marks`).
         voice: Who speaks.
         speed: 0.5 to 2.
         emotion: float32 [8], until the first mark of an emotion.

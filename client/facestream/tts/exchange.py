@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 
 from facestream.errors import BadInput, OutOfOrder
-from facestream.tts_marks import check_text, parse
-from facestream.tts_protocol import SpokenChunk, build_speech_request, is_final, parse_speech_response
+from facestream.tts.marks import check_text, parse
+from facestream.tts.protocol import SpokenChunk, build_speech_request, is_final, parse_speech_response
 
 MAX_CHARACTERS = 1_000_000
 """Of a text that is given whole: about 18 hours of speech."""
@@ -30,7 +30,7 @@ class SpeechExchange:
     """One text's requests and responses in their order. Sending and receiving may be done by different threads."""
 
     def __init__(self, voice: str, speed: float, emotion: NDArray[np.float32]) -> None:
-        """The arguments are those of `facestream.tts_protocol.build_speech_request`."""
+        """The arguments are those of `facestream.tts.protocol.build_speech_request`."""
         self._voice = voice
         self._speed = speed
         self._emotion = emotion

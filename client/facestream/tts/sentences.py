@@ -1,7 +1,7 @@
 """Cuts text into sentences as it comes, say from a language model: each is spoken while the next is written.
 
 The rule is one for all languages with spaces and full stops, with a list of common abbreviations; where it errs, two
-sentences are spoken as one, or a short pause stands in the wrong place. Marks (`facestream.tts_marks`) stay whole.
+sentences are spoken as one, or a short pause stands in the wrong place. Marks (`facestream.tts.marks`) stay whole.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from facestream.contract import FASTEST_SPEECH, SLOWEST_SPEECH, TEXT_BYTES, VOICE_BYTES
 from facestream.errors import BadInput
-from facestream.tts_marks import check_text, decode_text
+from facestream.tts.marks import check_text, decode_text
 
 _VOICE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+#-]*")
 

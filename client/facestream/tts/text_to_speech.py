@@ -21,10 +21,10 @@ from facestream.connection import describe
 from facestream.errors import BadInput, FrameTimeout, ServerUnavailable, SessionLost
 from facestream.protocol import emotion_vector
 from facestream.session import GrpcStream
-from facestream.tts_exchange import SpeechExchange, check_whole_text
-from facestream.tts_protocol import SpokenChunk
-from facestream.tts_sentences import sentences
-from facestream.tts_tensors import check_speed, check_voice
+from facestream.tts.exchange import SpeechExchange, check_whole_text
+from facestream.tts.protocol import SpokenChunk
+from facestream.tts.sentences import sentences
+from facestream.tts.tensors import check_speed, check_voice
 
 AHEAD = 2
 """Sentences asked for and not yet heard to their end."""
@@ -54,7 +54,7 @@ class TextToSpeech:
         """Speak a text; gives its sound in chunks of 1/30 s as they come. To close it ends the speech.
 
         Args:
-            text: With marks (`facestream.tts_marks`): whole, or in pieces of any lengths as they come. An iterable is
+            text: With marks (`facestream.tts.marks`): whole, or in pieces of any lengths as they come. An iterable is
                 read in a thread of its own and may wait for its source.
             voice: As the server knows it: a language of espeak-ng such as "en-us" or "de", or the name of a Piper
                 voice; "": the server's own choice.

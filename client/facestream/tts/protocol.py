@@ -16,7 +16,7 @@ from facestream.contract import CHUNK_SAMPLES, SPEECH_MODEL
 from facestream.errors import SessionError
 from facestream.parameters import EMOTIONS
 from facestream.protocol import error_from_message, parse_tensors
-from facestream.tts_tensors import check_speed, encode_text, encode_voice
+from facestream.tts.tensors import check_speed, encode_text, encode_voice
 
 
 class SpokenChunk(NamedTuple):
@@ -37,7 +37,7 @@ def build_speech_request(
 
     Args:
         request_id: Comes back with every response.
-        text: At most TEXT_BYTES of UTF-8; may hold marks (`facestream.tts_marks`).
+        text: At most TEXT_BYTES of UTF-8; may hold marks (`facestream.tts.marks`).
         voice: As the server knows it; '': its own choice.
         speed: 0.5 to 2; 1 is the voice's own.
         emotion: float32 [8], in force until the text's first mark of an emotion.
