@@ -1,5 +1,6 @@
 # make demo         speech in, a talking face out: build/demo.mp4, with a table of how fast it was
 # make test         style, types, unit tests, then tests on the real server
+# make test-export  the tests of training and export, which need torch (make test leaves them out)
 # make bench-smoke  real time, latency and memory of this machine against the targets: perf/results/
 # make clean        forget what was built and fetched
 #
@@ -15,8 +16,9 @@ STAGES := $(patsubst %/model.py,%,$(wildcard model_repository/*/1/model.py))
 BIN := $(VENV)/bin
 SERVING := $(VENV)/.serving
 TESTING := $(VENV)/.testing
+EXPORTING := $(VENV)/.exporting
 
-.PHONY: demo test bench-smoke clean
+.PHONY: demo test test-export bench-smoke clean
 .DEFAULT_GOAL := demo
 
 demo: $(SERVING)
@@ -33,6 +35,9 @@ test: $(TESTING)
 	$(BIN)/python -m pytest tests/unit
 	$(BIN)/python -m pytest tests/integration
 
+test-export: $(EXPORTING)
+	$(BIN)/python -m pytest $$(grep -rl --include='*.py' 'importorskip("torch"' tests)
+
 bench-smoke: $(SERVING)
 	$(BIN)/python -m perf.bench_smoke
 
@@ -45,13 +50,18 @@ $(BIN)/python3:
 
 $(SERVING): pyproject.toml | $(BIN)/python3
 	@echo "installing what serving needs into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[server]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[server,tts]'
 	@touch $@
 
 $(TESTING): pyproject.toml | $(BIN)/python3
 	@echo "installing what the tests need into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[server,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[server,tts,dev]'
 	@touch $@ $(SERVING)
+
+$(EXPORTING): $(TESTING)
+	@echo "installing torch and what else the export's tests need into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[export]'
+	@touch $@
 
 clean:
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache client/facestream.egg-info
