@@ -64,8 +64,9 @@ class ArticulationLayer(nn.Module):
         "tongue": {"tongueOut": 0.20},
     }
 
-    REST_GAP: Final = 0.10  # below this the lips stay shut: the regression is too flat to reach 0 on p, b and m
-    GATE: Final = (0.35, 0.70)  # from which probability of closed lips on they move together, and meet
+    REST_GAP: Final = 0.08  # below this the lips stay shut: the regression is too flat to reach 0 on p, b and m
+    GATE: Final = (0.15, 0.50)  # from which probability of closed lips on they move together, and meet
+    SILENCE: Final = (0.30, 0.55)  # from which probability of silence on the mouth goes to rest, and is at rest
     GAIN: Final = 1.4  # the mean of several likely shapes is flatter than each of them: restores their spread
 
     effects: Tensor
@@ -92,7 +93,7 @@ class ArticulationLayer(nn.Module):
             return visemes[:, index : index + 1]
 
         parted = 1 - ((closed - self.GATE[0]) / (self.GATE[1] - self.GATE[0])).clamp(0, 1)
-        awake = ((0.95 - viseme("sil")) / 0.35).clamp(0, 1)
+        awake = ((self.SILENCE[1] - viseme("sil")) / (self.SILENCE[1] - self.SILENCE[0])).clamp(0, 1)
         parted = parted * awake
         bitten = ((labiodental - 0.2) / 0.6).clamp(0, 1) * parted
         opening = ((gap - self.REST_GAP) * self.GAIN * parted * (1 - 0.8 * bitten)).clamp(0, 1)
