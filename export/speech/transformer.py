@@ -5,7 +5,9 @@ further, the less, with a slope of its own for each head) plus a learned bias fo
 per layer the whole past of an answer fits into the window that the server sends, so training over passages and serving
 over windows agree, and the served graph computes the few steps that the last one needs.
 
-Plain MatMul, Add and Softmax over static shapes: no mask is computed in the graph.
+Training attends by masked matrix products over a passage. The served graph has no products of two computed matrices
+and no masks: TensorRT-RTX builds no fp32 GEMM for Turing. There every projection is a convolution of width 1, and a
+score is a product with the key so many steps before, summed over the channels.
 """
 
 from __future__ import annotations
@@ -58,19 +60,45 @@ class LocalAttention(nn.Module):
         weighed = self.near[:, nearest] - self.slopes[:, None, None] * nearest
         return torch.where(seen[None], weighed, torch.full_like(weighed, OUTSIDE))
 
+    def _masked(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attend by matrix products: query [batch, heads, steps - reach, size], key and value [..., steps, size]."""
+        scores = query @ key.transpose(2, 3) + self.bias(key.shape[2])
+        return torch.softmax(scores, dim=-1) @ value
+
+    def _sliced(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """The same, one distance after the other, without a matrix product."""
+        count = query.shape[2]
+        scores = [
+            (query * key[:, :, first : first + count]).sum(3, keepdim=True)
+            + (self.near[:, self.reach - first] - self.slopes * (self.reach - first))[None, :, None, None]
+            for first in range(self.reach + 1)
+        ]  # each [batch, heads, steps - reach, 1]
+        weights = torch.softmax(torch.cat(scores, dim=3), dim=3)
+        attended = weights[..., :1] * value[:, :, :count]
+        for first in range(1, self.reach + 1):
+            attended = attended + weights[..., first : first + 1] * value[:, :, first : first + count]
+        return attended
+
+    def _project(self, layer: nn.Linear, x: Tensor) -> Tensor:
+        """Apply `layer` to x [batch, steps, width]."""
+        if self.training:
+            projected: Tensor = layer(x)
+            return projected
+        return functional.conv1d(x.transpose(1, 2), layer.weight[:, :, None], layer.bias).transpose(1, 2)
+
     def forward(self, x: Tensor) -> Tensor:
         batch, steps, width = x.shape
         normed = self.norm(x)
         shape = (batch, -1, self.heads, width // self.heads)
-        query = self.query(normed[:, self.reach :]).view(shape).transpose(1, 2)  # [batch, heads, steps - reach, 48]
-        key, value = self.key_value(normed).chunk(2, dim=2)
-        key = key.view(shape).permute(0, 2, 3, 1)  # [batch, heads, 48, steps]
-        value = value.view(shape).transpose(1, 2)  # [batch, heads, steps, 48]
-        scores = query @ key * (width // self.heads) ** -0.5 + self.bias(steps)
-        attended = (torch.softmax(scores, dim=-1) @ value).transpose(1, 2).reshape(batch, steps - self.reach, width)
-        x = x[:, self.reach :] + self.dropout(self.mix(attended))
-        y: Tensor = self.narrow(functional.gelu(self.widen(self.forward_norm(x))))
-        y = x + self.dropout(y)
+        query = self._project(self.query, normed[:, self.reach :]).reshape(shape).transpose(1, 2)
+        query = query * (width // self.heads) ** -0.5  # [batch, heads, steps - reach, 48]
+        key, value = self._project(self.key_value, normed).chunk(2, dim=2)
+        key, value = key.reshape(shape).transpose(1, 2), value.reshape(shape).transpose(1, 2)
+        attended = (self._masked if self.training else self._sliced)(query, key, value)
+        attended = attended.transpose(1, 2).reshape(batch, steps - self.reach, width)
+        x = x[:, self.reach :] + self.dropout(self._project(self.mix, attended))
+        wide = functional.gelu(self._project(self.widen, self.forward_norm(x)))
+        y: Tensor = x + self.dropout(self._project(self.narrow, wide))
         return y
 
 

@@ -16,6 +16,7 @@ from export.speech.augment import GENTLE, STRONG, Augmenter, Strength  # noqa: E
 from export.speech.encoder import LogMel, SpeechEncoder  # noqa: E402
 from export.speech.expression import TEMPORAL, Expression  # noqa: E402
 from export.speech.phonemes import VISEMES  # noqa: E402
+from export.speech.transformer import LocalAttention  # noqa: E402
 
 OPENING = [INDEX["jawOpen"], INDEX["mouthFunnel"], INDEX["tongueOut"]]
 OPENING += [INDEX[f"mouth{part}{side}"] for part in ("LowerDown", "UpperUp") for side in ("Left", "Right")]
@@ -109,6 +110,17 @@ def test_no_answer_sees_what_comes_after_it(temporal: str) -> None:
     last = 50 - expression.reach  # the features start `reach` steps late
     torch.testing.assert_close(before[:, :, :last], after[:, :, :last], rtol=0, atol=1e-6)
     assert not torch.allclose(before[:, :, last:], after[:, :, last:])
+
+
+def test_attention_is_served_as_it_is_trained() -> None:
+    """Training attends by matrix products, the served graph distance by distance: two ways, one answer."""
+    torch.manual_seed(0)
+    layer = LocalAttention(192)
+    torch.nn.init.normal_(layer.near)
+    layer.dropout.p = 0.0
+    x = torch.randn(2, 40, 192)
+    with torch.inference_mode():
+        torch.testing.assert_close(layer.eval()(x), layer.train()(x), rtol=1e-4, atol=1e-5)
 
 
 def test_expression_takes_the_embeddings_of_another_encoder() -> None:
