@@ -61,7 +61,7 @@ def write_base_size(folder: Path, layers: list[int]) -> dict[int, Path]:
     from importlib import import_module
 
     from export.speech.export import write_onnx
-    from export.speech.pretrained import PretrainedEncoder, read_checkpoint
+    from export.speech.pretrained.encoder import PretrainedEncoder, read_checkpoint
 
     transformers = import_module("transformers")
     transformers.logging.disable_progress_bar()

@@ -113,7 +113,7 @@ def scene(name: str) -> tuple[Audio, Phonemes]:
         spoken = next(Espeak().speak(voice, iter([text]), random.Random(3)))
         quiet = np.zeros(SAMPLE_RATE // 5, np.float32)
         return np.concatenate([quiet, spoken.audio, quiet]), [(n, a + 0.2, b + 0.2) for n, a, b in spoken.phonemes]
-    from export.speech.negatives import Negatives
+    from export.speech.corpus.negatives import Negatives
 
     if text == "silence":
         return np.zeros(3 * SAMPLE_RATE, np.float32), []

@@ -22,8 +22,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from export.speech.corpus.flite import flite
+from export.speech.corpus.sentences import sentence
 from export.speech.corpus.shard import Audio, Phonemes, VoiceMissing, read_wave
-from export.speech.sentences import sentence
 
 FESTIVAL_VOICES: Final = ("kal_diphone", "ked_diphone", "cmu_us_slt_arctic_hts")
 FLITE_VOICES: Final = ("slt", "rms", "awb")

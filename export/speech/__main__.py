@@ -25,7 +25,7 @@ from export.speech.evaluate import evaluate, merit, recordings, write_rows
 from export.speech.export import REPOSITORY, export_stages
 from export.speech.export import main as export_main
 from export.speech.expression import TEMPORAL
-from export.speech.frozen import default_checkpoint
+from export.speech.pretrained.frozen import default_checkpoint
 from export.speech.train import GENTLE_RATE, GENTLE_STEPS, RATE, STEPS, train, trained
 from export.speech.train import main as train_main
 

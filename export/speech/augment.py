@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from export.speech.draws import Draws
+
 MEL_RATE: Final = 120
 """Mel steps per second."""
 
@@ -57,23 +59,12 @@ to 0.745.
 """
 
 
-class Augmenter:
+class Augmenter(Draws):
     """Random changes of a batch, from one seeded generator."""
 
     def __init__(self, generator: torch.Generator, strength: Strength = STRONG) -> None:
-        self.generator = generator
+        super().__init__(generator)
         self.strength = strength
-
-    def _uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        return torch.rand(*shape, generator=self.generator) * (high - low) + low
-
-    def _chance(self, probability: float, *shape: int) -> Tensor:
-        return (torch.rand(*shape, generator=self.generator) < probability).float()
-
-    def _curve(self, batch: int, length: int, knots: int, spread: float) -> Tensor:
-        """Smooth random curves [batch, length] of standard deviation `spread`."""
-        drawn = torch.randn(batch, 1, knots, generator=self.generator) * spread
-        return functional.interpolate(drawn, length, mode="linear", align_corners=True)[:, 0]
 
     def __call__(self, power: Tensor, background: Tensor | None = None) -> Tensor:
         """Return a changed copy of mel `power` [batch, 64, steps].

@@ -7,7 +7,7 @@ writes model_repository/{speech_encoder,expression}/1/model.onnx: opset 18, fp32
 
     python -m export.speech.export --encoder FOLDER --layer 6
 
-takes a wav2vec 2.0 or HuBERT checkpoint (pretrained.py) in place of the small encoder, with the expression stage that
+takes a wav2vec 2.0 or HuBERT checkpoint (pretrained/) in place of the small encoder, with the expression stage that
 `python -m export.speech.train --encoder FOLDER --layer 6` has trained on it, and writes both, and their configurations,
 into build/model_repository, a copy of the repository: `facestream serve --repository build/model_repository`.
 """
@@ -156,8 +156,8 @@ def main(arguments: list[str] | None = None) -> int:
         same = export_stages(networks.encoder, networks.expression, EMBEDDING_SIZE, repository, "the small encoder")
         return int(not same)
 
-    from export.speech.frozen import default_checkpoint, trained_on_encoder
-    from export.speech.pretrained import CheckpointError
+    from export.speech.pretrained.encoder import CheckpointError
+    from export.speech.pretrained.frozen import default_checkpoint, trained_on_encoder
 
     repository = options.repository or COPIED_REPOSITORY
     if repository.resolve() == REPOSITORY.resolve():

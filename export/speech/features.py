@@ -13,7 +13,7 @@ import torch
 from facestream.contract import SAMPLE_RATE
 from torch import Tensor
 
-from export.speech.corpus.shard import read_shard
+from export.speech.corpus.shard import read_shard, shard_paths
 from export.speech.encoder import HOP, SPAN, LogMel
 from export.speech.targets import curves, segments
 
@@ -33,7 +33,7 @@ class Voice:
     visemes: Tensor
     """Index of VISEMES, int64[n]."""
     teacher: Tensor | None = None
-    """Features of a teacher, float16[n, size], where one is distilled (distil.py)."""
+    """Features of a teacher, float16[n, size], where one is distilled (pretrained/distil.py)."""
 
 
 class Stretch(NamedTuple):
@@ -89,11 +89,7 @@ def load_corpus(folder: Path) -> list[Voice]:
     Raises:
         FileNotFoundError: `folder` holds no shard.
     """
-    shards = sorted(path for path in folder.glob("*.npz") if not path.name.endswith(".tmp.npz"))
-    if not shards:
-        raise FileNotFoundError(
-            f"corpus is {folder}, expected a folder of .npz shards: run python -m export.speech.corpus"
-        )
+    shards = shard_paths(folder)
     cache = folder.with_suffix(".features")
     cache.mkdir(exist_ok=True)
     log_mel = LogMel()

@@ -13,7 +13,7 @@ from export.speech.augment import STRONG, Augmenter, Strength
 from export.speech.encoder import LogMel
 from export.speech.features import Voice
 from export.speech.phonemes import VISEMES
-from export.speech.sounds import Sound
+from export.speech.pretrained.sounds import Sound
 
 BATCH: Final = 16
 PASSAGE: Final = 384
@@ -41,7 +41,7 @@ class Batch(NamedTuple):
     visemes: Tensor
     """Indices of VISEMES [batch, n]."""
     teacher: Tensor | None = None
-    """Features of a teacher [batch, n, size], where one is distilled (distil.py)."""
+    """Features of a teacher [batch, n, size], where one is distilled (pretrained/distil.py)."""
     taught: Tensor | None = None
     """1 where the teacher heard the sound that is in `mel`, 0 where it was replaced, [batch, n]."""
 

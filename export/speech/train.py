@@ -233,7 +233,7 @@ def train(
     """Train a `temporal` model and its encoder on `corpus`, or go on from `checkpoint`; return the average.
 
     `start` is the checkpoint of another course whose averaged weights this one begins with, augmented more gently.
-    `teacher` is the folder of a wav2vec 2.0 or HuBERT checkpoint and a layer, to distil into the encoder (distil.py).
+    `teacher` is the folder of a wav2vec 2.0 or HuBERT checkpoint and a layer, to distil into the encoder.
     """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -242,7 +242,7 @@ def train(
     if teacher is None:
         networks = Networks(temporal)
     else:
-        from export.speech.distil import Distilled, teach
+        from export.speech.pretrained.distil import Distilled, teach
 
         source = teach(voices, corpus, *teacher)
         networks = Distilled(temporal, source.size)
@@ -304,14 +304,14 @@ def main(arguments: list[str] | None = None) -> int:
         "save_every": options.save_every,
     }
     if options.encoder or options.teacher:
-        from export.speech.pretrained import CheckpointError, read_checkpoint
+        from export.speech.pretrained.encoder import CheckpointError, read_checkpoint
 
         try:
             read_checkpoint(options.encoder or options.teacher).check(options.layer)
         except CheckpointError as error:
             parser.error(str(error))
     if options.encoder:
-        from export.speech.frozen import default_checkpoint, train_on_encoder
+        from export.speech.pretrained.frozen import default_checkpoint, train_on_encoder
 
         checkpoint = options.checkpoint or default_checkpoint(options.encoder, options.layer)
         train_on_encoder(options.corpus, checkpoint, options.encoder, options.layer, **course)

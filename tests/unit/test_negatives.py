@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from facestream.contract import SAMPLE_RATE
 
+from export.speech.corpus.negatives import Negatives, write_negatives
 from export.speech.corpus.shard import read_shard
-from export.speech.negatives import Negatives, write_negatives
 
 KINDS = ["music", "steady_noise", "modulated_noise", "hum", "clicks", "breaths", "bursts", "street", "beeps"]
 

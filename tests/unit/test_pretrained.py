@@ -18,8 +18,8 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from export.speech.export import write_onnx  # noqa: E402
-from export.speech.pretrained import CheckpointError, PretrainedEncoder, read_checkpoint  # noqa: E402
-from export.speech.resampling import Resampler, interpolation  # noqa: E402
+from export.speech.pretrained.encoder import CheckpointError, PretrainedEncoder, read_checkpoint  # noqa: E402
+from export.speech.pretrained.resampling import Resampler, interpolation  # noqa: E402
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "wav2vec2-base": ("wav2vec2", {}),

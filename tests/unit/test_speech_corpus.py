@@ -13,11 +13,11 @@ import pytest
 from facestream.contract import SAMPLE_RATE
 
 from export.speech.corpus.__main__ import main
+from export.speech.corpus.native import WORDS, native
 from export.speech.corpus.shard import Utterance, read_shard, save_shard
+from export.speech.corpus.talk import RHYMES, rhymes, talk
 from export.speech.corpus.world import Speaker, Studio, invent, put_together, take_apart
-from export.speech.native import WORDS, native
 from export.speech.phonemes import ARTICULATIONS, classes_of
-from export.speech.talk import RHYMES, rhymes, talk
 
 AS_IT_WAS = Speaker(
     tract=(1.0, 1.0, 1.0),

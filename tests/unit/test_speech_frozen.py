@@ -19,10 +19,12 @@ torch = pytest.importorskip("torch", reason="torch is in the extra [export]")
 pytest.importorskip("transformers", reason="transformers is in the extra [export]")
 
 from export.speech import __main__ as pipeline  # noqa: E402
-from export.speech.augment_sound import SoundAugmenter  # noqa: E402
-from export.speech.distil import DELAY, Distilled, distillation_loss, teach  # noqa: E402
 from export.speech.features import load_corpus, stretches  # noqa: E402
-from export.speech.frozen import (  # noqa: E402
+from export.speech.passages import Passages  # noqa: E402
+from export.speech.pretrained.augment_sound import SoundAugmenter  # noqa: E402
+from export.speech.pretrained.distil import DELAY, Distilled, distillation_loss, teach  # noqa: E402
+from export.speech.pretrained.encoder import PretrainedEncoder, read_checkpoint  # noqa: E402
+from export.speech.pretrained.frozen import (  # noqa: E402
     STEPS,
     SoundPassages,
     default_checkpoint,
@@ -30,9 +32,7 @@ from export.speech.frozen import (  # noqa: E402
     trained_on_encoder,
     validate,
 )
-from export.speech.passages import Passages  # noqa: E402
-from export.speech.pretrained import PretrainedEncoder, read_checkpoint  # noqa: E402
-from export.speech.sounds import STEP, load_sounds  # noqa: E402
+from export.speech.pretrained.sounds import STEP, load_sounds  # noqa: E402
 from export.speech.train import main as train_main  # noqa: E402
 from export.speech.train import train, trained  # noqa: E402
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from export.speech.corpus import read_shard, write_shard
+from export.speech.corpus.sentences import sentences
 from export.speech.corpus.voices import shards
 from export.speech.phonemes import ARTICULATIONS, VISEMES, classes_of
-from export.speech.sentences import sentences
 from export.speech.targets import CURVES, TARGET_RATE, curves, segments
 
 TIMES = np.arange(0.0, 1.5, 1 / TARGET_RATE)

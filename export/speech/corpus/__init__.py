@@ -7,6 +7,6 @@ so can be stopped and started at will. It needs the programs flite, festival and
 of the Debian packages in voices.DEBIAN_PACKAGES, and pyworld; a voice that is not installed is named and left out.
 """
 
-from export.speech.corpus.shard import Utterance, VoiceMissing, read_shard, save_shard, write_shard
+from export.speech.corpus.shard import Utterance, VoiceMissing, read_shard, save_shard, shard_paths, write_shard
 
-__all__ = ["Utterance", "VoiceMissing", "read_shard", "save_shard", "write_shard"]
+__all__ = ["Utterance", "VoiceMissing", "read_shard", "save_shard", "shard_paths", "write_shard"]

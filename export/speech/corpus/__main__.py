@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 from export.speech import corpus
+from export.speech.corpus.negatives import SHARD as NEGATIVES
+from export.speech.corpus.negatives import write_negatives
 from export.speech.corpus.shard import VoiceMissing, write_shard
 from export.speech.corpus.voices import DEBIAN_PACKAGES, shards
-from export.speech.negatives import SHARD as NEGATIVES
-from export.speech.negatives import write_negatives
 
 
 def main(arguments: list[str] | None = None) -> int:

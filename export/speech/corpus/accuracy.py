@@ -22,11 +22,11 @@ import numpy as np
 from export.speech.aligner import Aligner
 from export.speech.corpus.festival import festival
 from export.speech.corpus.flite import flite
+from export.speech.corpus.sentences import sentence
 from export.speech.corpus.shard import Speak, Utterance, VoiceMissing
 from export.speech.corpus.voices import FESTIVAL_ENGLISH, FLITE_VOICES
 from export.speech.corpus.world import invent, put_together, take_apart
 from export.speech.phonemes import classes_of
-from export.speech.sentences import sentence
 
 
 def differences(aligner: Aligner, utterance: Utterance, text: str) -> list[float]:

@@ -94,6 +94,20 @@ def write_shard(path: Path, shard: Shard, seconds: float, seed: int) -> float:
     return save_shard(path, shard.speak(shard.texts(seed), random.Random(seed)), shard.alphabet, seconds)
 
 
+def shard_paths(folder: Path) -> list[Path]:
+    """Return the finished shards of the corpus in `folder`.
+
+    Raises:
+        FileNotFoundError: it holds none.
+    """
+    shards = sorted(path for path in folder.glob("*.npz") if not path.name.endswith(".tmp.npz"))
+    if not shards:
+        raise FileNotFoundError(
+            f"corpus is {folder}, expected a folder of .npz shards: run python -m export.speech.corpus"
+        )
+    return shards
+
+
 def read_shard(path: Path) -> Iterable[tuple[Utterance, str]]:
     """Yield the utterances of one shard, each with the alphabet of its phonemes."""
     with np.load(path) as data:

@@ -8,11 +8,11 @@ from typing import Final
 from export.speech.corpus.espeak import Espeak
 from export.speech.corpus.festival import festival
 from export.speech.corpus.flite import flite
+from export.speech.corpus.native import native
+from export.speech.corpus.sentences import sentences
 from export.speech.corpus.shard import Shard, Speak, Texts
+from export.speech.corpus.talk import talk
 from export.speech.corpus.world import Studio
-from export.speech.native import native
-from export.speech.sentences import sentences
-from export.speech.talk import talk
 
 
 def _names(text: str) -> list[str]:

@@ -1,6 +1,6 @@
 """Sound that nobody speaks: music, noise, machines, streets, breaths. A mouth must rest through all of it.
 
-    python -m export.speech.negatives --out build/speech/corpus --minutes 25
+    python -m export.speech.corpus.negatives --out build/speech/corpus --minutes 25
 
 writes `negatives.npz`, a shard like those of the corpus whose every utterance is one silence. The training shows it as
 passages without speech and mixes it under speech. All of it is made from a seeded generator: no recording is in it.

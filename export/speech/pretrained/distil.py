@@ -25,7 +25,7 @@ from torch.nn import functional
 from export.speech.features import Voice, stretches
 from export.speech.loss import lips_loss
 from export.speech.passages import NEGATIVES, Batch
-from export.speech.pretrained import Checkpoint, PretrainedEncoder, read_checkpoint
+from export.speech.pretrained.encoder import Checkpoint, PretrainedEncoder, read_checkpoint
 from export.speech.train import Networks
 
 DELAY: Final = 2

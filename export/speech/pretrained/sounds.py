@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from export.speech.corpus.shard import shard_paths
 from export.speech.features import stretches
 
 STEP: Final = 400
@@ -36,11 +37,7 @@ def load_sounds(corpus: Path) -> list[Sound]:
     Raises:
         FileNotFoundError: `corpus` holds no shard.
     """
-    shards = sorted(path for path in corpus.glob("*.npz") if not path.name.endswith(".tmp.npz"))
-    if not shards:
-        raise FileNotFoundError(
-            f"corpus is {corpus}, expected a folder of .npz shards: run python -m export.speech.corpus"
-        )
+    shards = shard_paths(corpus)
     cache = corpus.with_suffix(".sounds")
     cache.mkdir(exist_ok=True)
     sounds = []

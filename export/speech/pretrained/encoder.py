@@ -27,7 +27,7 @@ from facestream.contract import EMBEDDING_STEPS
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from export.speech.resampling import RESAMPLED_RATE, Resampler, features_needed, interpolation
+from export.speech.pretrained.resampling import RESAMPLED_RATE, Resampler, features_needed, interpolation
 
 MODEL_TYPES: Final = ("wav2vec2", "hubert")
 WEIGHTS: Final = (

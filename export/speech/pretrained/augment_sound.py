@@ -8,28 +8,15 @@ from typing import Final
 import torch
 from facestream.contract import SAMPLE_RATE
 from torch import Tensor
-from torch.nn import functional
+
+from export.speech.draws import Draws
 
 NARROWEST_HZ: Final = 2500.0
 """Lowest upper end of a band-limited passage."""
 
 
-class SoundAugmenter:
+class SoundAugmenter(Draws):
     """Random changes of a batch, from one seeded generator."""
-
-    def __init__(self, generator: torch.Generator) -> None:
-        self.generator = generator
-
-    def _uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        return torch.rand(*shape, generator=self.generator) * (high - low) + low
-
-    def _chance(self, probability: float, *shape: int) -> Tensor:
-        return (torch.rand(*shape, generator=self.generator) < probability).float()
-
-    def _curve(self, batch: int, length: int, knots: int, spread: float) -> Tensor:
-        """Smooth random curves [batch, length] of standard deviation `spread`."""
-        drawn = torch.randn(batch, 1, knots, generator=self.generator) * spread
-        return functional.interpolate(drawn, length, mode="linear", align_corners=True)[:, 0]
 
     @staticmethod
     def _decibels(value: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Train the expression stage on a frozen encoder: wav2vec 2.0 or HuBERT, cut at a layer (pretrained.py).
+"""Train the expression stage on a frozen encoder: wav2vec 2.0 or HuBERT, cut at a layer (encoder.py).
 
     python -m export.speech.train --encoder FOLDER --layer 6       # build/speech/NAME-layer6.pt
 
@@ -15,12 +15,12 @@ import torch
 from facestream.contract import EMBEDDING_STEPS, LOOKAHEAD_FRAMES, WINDOW_SAMPLES
 from torch import Tensor, nn
 
-from export.speech.augment_sound import SoundAugmenter
 from export.speech.expression import LOOKAHEADS, Expression
 from export.speech.loss import lips_loss
 from export.speech.passages import HELD_OUT, NEGATIVES, SILENCE, voice_weights
-from export.speech.pretrained import PretrainedEncoder, read_checkpoint
-from export.speech.sounds import STEP, Sound, load_sounds
+from export.speech.pretrained.augment_sound import SoundAugmenter
+from export.speech.pretrained.encoder import PretrainedEncoder, read_checkpoint
+from export.speech.pretrained.sounds import STEP, Sound, load_sounds
 from export.speech.targets import TARGET_RATE
 from export.speech.train import averaged_weights, fit
 
