@@ -4,11 +4,12 @@
 
 1. build/speech/corpus                    synthetic speech with timed phonemes   (python -m export.speech.corpus)
 2. build/speech/{tcn,transformer}.pt      encoder and temporal model, for the same steps  (export.speech.train)
-   build/speech/{...}-gentle.pt           the same, augmented more gently at the end      (export.speech.train --start)
+   build/speech/{...}-gentle.pt           a second course, augmented more gently          (export.speech.train --start)
+   build/speech/{...}-mean.pt             the mean of both courses' weights
 3. build/speech/evaluation.json           all at each look-ahead, on recorded speech      (export.speech.evaluate)
 4. model_repository/{speech_encoder,expression}   the better model, held against torch    (export.speech.export)
 
-The better is the one with the higher `evaluate.merit` at the served look-ahead after its second course.
+The better is the one with the higher `evaluate.merit` at the served look-ahead, by the means of both courses.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from export.speech.export import REPOSITORY, export_stages
 from export.speech.export import main as export_main
 from export.speech.expression import TEMPORAL
 from export.speech.pretrained.frozen import default_checkpoint
-from export.speech.train import GENTLE_RATE, GENTLE_STEPS, RATE, STEPS, train, trained
+from export.speech.train import GENTLE_RATE, GENTLE_STEPS, RATE, STEPS, mean_of, train, trained
 from export.speech.train import main as train_main
 
 
@@ -56,6 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         return status
     first: list[Path] = []
     second: list[Path] = []
+    means: list[Path] = []
     for temporal in TEMPORAL:
         print(f"2 of 4: training, {temporal}", flush=True)
         first.append(options.work / f"{temporal}.pt")
@@ -70,13 +72,15 @@ def main(arguments: list[str] | None = None) -> int:
             seed=options.seed + 1,
             start=first[-1],
         )
+        means.append(options.work / f"{temporal}-mean.pt")
+        mean_of(first[-1], second[-1], means[-1])
     print("3 of 4: judging on recorded speech", flush=True)
-    rows = evaluate([*first, *second], recordings(options.clips, options.recordings))
+    rows = evaluate([*first, *second, *means], recordings(options.clips, options.recordings))
     write_rows(rows, options.work / "evaluation.json")
-    best = max(second, key=lambda checkpoint: merit(rows, checkpoint.stem, LOOKAHEAD_FRAMES))
+    best = max(means, key=lambda checkpoint: merit(rows, checkpoint.stem, LOOKAHEAD_FRAMES))
     print(f"4 of 4: exporting {best.stem}", flush=True)
     networks = trained(best)
-    title = f"the small encoder; temporal model: {best.stem.removesuffix('-gentle')}"
+    title = f"the small encoder; temporal model: {best.stem.removesuffix('-mean')}"
     return int(
         not export_stages(
             networks.encoder, networks.expression, EMBEDDING_SIZE, options.repository or REPOSITORY, title

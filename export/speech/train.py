@@ -218,6 +218,34 @@ def trained(checkpoint: Path, temporal: str | None = None) -> Networks:
     return networks
 
 
+def mean_of(first: Path, second: Path, mean: Path) -> None:
+    """Write a checkpoint with the mean of the averaged weights of two courses, the second begun with the first's.
+
+    Wortsman et al. 2022, "Model soups": the mean keeps the one's robustness and the other's finer hearing.
+
+    Raises:
+        FileNotFoundError: one of them is not there.
+        ValueError: they are of different temporal models.
+    """
+    for checkpoint in (first, second):
+        if not checkpoint.exists():
+            raise FileNotFoundError(f"checkpoint is {checkpoint}, expected a file that export.speech.train writes")
+    one, other = torch.load(first), torch.load(second)
+    if one["about"]["temporal"] != other["about"]["temporal"]:
+        raise ValueError(
+            f"{first} is of a {one['about']['temporal']}, {second} of a {other['about']['temporal']}: "
+            "expected two courses of one model"
+        )
+    averaged = {
+        name: (value + other["averaged"][name]) / 2 if value.is_floating_point() else other["averaged"][name]
+        for name, value in one["averaged"].items()
+    }
+    about = {"temporal": one["about"]["temporal"], "mean of": [one["about"], other["about"]]}
+    unfinished = mean.with_suffix(".tmp")
+    torch.save({"about": about, "averaged": averaged}, unfinished)
+    os.replace(unfinished, mean)
+
+
 def train(
     corpus: Path,
     checkpoint: Path,

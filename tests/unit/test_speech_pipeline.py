@@ -81,6 +81,7 @@ def test_one_command_trains_both_judges_both_and_exports_the_better(
 
     monkeypatch.setattr("export.speech.corpus.__main__.main", lambda arguments: 0)
     monkeypatch.setattr(pipeline, "train", train)
+    monkeypatch.setattr(pipeline, "mean_of", lambda first, second, mean: mean.write_text(first.read_text()))
     monkeypatch.setattr(pipeline, "recordings", lambda clips, work: ["clip"])
     monkeypatch.setattr(pipeline, "evaluate", evaluate)
     monkeypatch.setattr(pipeline, "trained", lambda checkpoint: Networks())
@@ -89,7 +90,7 @@ def test_one_command_trains_both_judges_both_and_exports_the_better(
     assert pipeline.main(["--work", str(tmp_path), "--repository", str(tmp_path), "--steps", "10"]) == 0
     torch.set_num_threads(threads)
     assert trained == ["tcn", "tcn from tcn", "transformer", "transformer from transformer"]
-    assert len(json.loads((tmp_path / "evaluation.json").read_text())) == 4
+    assert len(json.loads((tmp_path / "evaluation.json").read_text())) == 6
     assert len(exported) == 1
     assert "transformer" in exported[0]
 

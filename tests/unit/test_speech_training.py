@@ -18,7 +18,7 @@ from export.speech.expression import LOOKAHEADS, TEMPORAL  # noqa: E402
 from export.speech.features import load_corpus  # noqa: E402
 from export.speech.loss import lips_loss  # noqa: E402
 from export.speech.passages import BATCH, PASSAGE, SILENCE, Passages  # noqa: E402
-from export.speech.train import Networks, fit, train, trained  # noqa: E402
+from export.speech.train import Networks, fit, mean_of, train, trained  # noqa: E402
 
 
 def utterances(seed: int, phonemes: list[str]) -> list[Utterance]:
@@ -137,6 +137,23 @@ def test_a_second_course_begins_with_the_averages_of_the_first(corpus: Path, tmp
         torch.testing.assert_close(one, two, atol=1e-6, rtol=0, msg=name)
     with pytest.raises(ValueError, match="expected a transformer"):
         train(corpus, tmp_path / "3.pt", temporal="transformer", steps=1, rate=1e-3, seed=3, start=tmp_path / "one.pt")
+
+
+def test_the_mean_lies_between_both_courses(corpus: Path, tmp_path: Path) -> None:
+    """The shipped weights are a mean: one of unequal parts, or of two models, would be another network."""
+    one, two, both = tmp_path / "one.pt", tmp_path / "two.pt", tmp_path / "both.pt"
+    train(corpus, one, temporal="tcn", steps=1, rate=1e-2, seed=3)
+    train(corpus, two, temporal="tcn", steps=1, rate=1e-2, seed=4, start=one)
+    mean_of(one, two, both)
+    for name, value in trained(both).state_dict().items():
+        if value.is_floating_point():
+            wanted = (trained(one).state_dict()[name] + trained(two).state_dict()[name]) / 2
+            torch.testing.assert_close(value, wanted, msg=name)
+    train(corpus, tmp_path / "3.pt", temporal="transformer", steps=1, rate=1e-2, seed=3)
+    with pytest.raises(ValueError, match="two courses of one model"):
+        mean_of(one, tmp_path / "3.pt", both)
+    with pytest.raises(FileNotFoundError, match=r"none\.pt"):
+        mean_of(one, tmp_path / "none.pt", both)
 
 
 def test_missing_checkpoint_is_named(tmp_path: Path) -> None:
