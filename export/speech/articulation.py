@@ -66,7 +66,7 @@ class ArticulationLayer(nn.Module):
 
     REST_GAP: Final = 0.08  # below this the lips stay shut: the regression is too flat to reach 0 on p, b and m
     GATE: Final = (0.15, 0.50)  # from which probability of closed lips on they move together, and meet
-    SILENCE: Final = (0.30, 0.55)  # from which probability of silence on the mouth goes to rest, and is at rest
+    SILENCE: Final = (0.15, 0.35)  # from which probability of silence on the mouth goes to rest, and is at rest
     GAIN: Final = 1.4  # the mean of several likely shapes is flatter than each of them: restores their spread
 
     effects: Tensor
