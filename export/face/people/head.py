@@ -165,5 +165,6 @@ class Head:
 
     def eyeball(self, vertices: Floats, side: str) -> tuple[Floats, float]:
         """Centre [3] and radius, cm, of the sphere through the back of an eyeball."""
-        points = vertices[np.unique(self.polygons(f"eye_{side}"))]
+        mesh = np.unique(self.polygons(f"eye_{side}"))
+        points = vertices[mesh[self.mean[mesh, 0] * SIDES[side] > 0.0]]  # one vertex of the source lies in both eyes
         return fit_sphere(points[points[:, 2] < points[:, 2].mean() + 0.3])

@@ -46,4 +46,5 @@ def inside_polygon(points: Floats, outline: Floats) -> Floats:
     rise = np.where(edge[:, 1] == 0.0, 1e-12, edge[:, 1])
     crossing = begin[:, 0] + edge[:, 0] * (points[:, 1:] - begin[:, 1]) / rise
     odd = (spans & (points[:, :1] < crossing)).sum(1) % 2 == 1
-    return np.where(odd, distance, -distance)
+    signed: Floats = np.where(odd, distance, -distance)
+    return signed
