@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -42,26 +42,19 @@ INPUTS = {
         "FACE_FLOW",
         "SEAM_FLOW",
         "AFFINES",
-        "AVATAR_SCORES",
-        "AVATAR_LIPS",
-        "AVATAR_CONSTANTS",
-    ),
-    "compositor": (
-        "FACE_FLOW",
-        "SEAM_FLOW",
-        "HEAD_FLOW",
-        "AFFINES",
-        "MOUTH_FLOW",
-        "STABLE_TEXTURE",
         "AVATAR_PHOTO",
         "AVATAR_SCORES",
+        "AVATAR_LIPS",
         "AVATAR_EYES",
         "AVATAR_LIDS",
+        "AVATAR_CONSTANTS",
+        "AVATAR_ADAPTER",
     ),
+    "compositor": ("FACE_FLOW", "HEAD_FLOW", "CANVAS_FLOW", "STABLE_TEXTURE", "AVATAR_PHOTO", "AVATAR_BACKDROP"),
 }
 OUTPUTS = {
     "face_geometry": ("FACE_FLOW", "SEAM_FLOW", "HEAD_FLOW", "AFFINES"),
-    "renderer": ("MOUTH_FLOW", "MOUTH_TEXTURE"),
+    "renderer": ("CANVAS_FLOW", "CANVAS_TEXTURE"),
     "compositor": ("FRAME",),
 }
 """Tensors of each stage, in the order of its module's arguments and results."""
@@ -69,8 +62,12 @@ OUTPUTS = {
 
 def make_stage(stage: str) -> nn.Module:
     """The module of one stage, ready to run."""
-    makers = {"face_geometry": lambda: FaceGeometry(load_face_model()), "renderer": Renderer, "compositor": Compositor}
-    module: nn.Module = makers[stage]()
+    makers: dict[str, Callable[[], nn.Module]] = {
+        "face_geometry": lambda: FaceGeometry(load_face_model()),
+        "renderer": Renderer,
+        "compositor": Compositor,
+    }
+    module = makers[stage]()
     return module.eval()
 
 
@@ -110,8 +107,20 @@ def export_stage(stage: str, module: nn.Module, tensors: dict[str, Tensor], path
     for output, made in zip(graph.graph.output, OUTPUTS[stage], strict=True):
         for axis, size in enumerate(tensors[made].shape[1:], start=1):
             output.type.tensor_type.shape.dim[axis].dim_value = int(size)
+    declare_inputs(graph.graph, names, tensors)
     graph.producer_name, graph.producer_version, graph.doc_string = "facestream", "", ""
     onnx.save(graph, path)
+
+
+def declare_inputs(graph: onnx.GraphProto, names: Iterable[str], tensors: dict[str, Tensor]) -> None:
+    """Have the graph take all of its contract's inputs, in their order: the export leaves out what it does not read."""
+    declared = {value.name: value for value in graph.input}
+    del graph.input[:]
+    for name in names:
+        if name not in declared:
+            kind = onnx.helper.np_dtype_to_tensor_dtype(tensors[name].numpy().dtype)
+            declared[name] = onnx.helper.make_tensor_value_info(name, kind, ["batch", *tensors[name].shape[1:]])
+        graph.input.append(declared[name])
 
 
 def main() -> int:
@@ -126,7 +135,7 @@ def main() -> int:
         module = make_stage(stage)
         tensors.update(zip(OUTPUTS[stage], run(module, INPUTS[stage], tensors), strict=True))
         if stage == "renderer":
-            tensors["STABLE_TEXTURE"] = tensors["MOUTH_TEXTURE"]
+            tensors["STABLE_TEXTURE"] = tensors["CANVAS_TEXTURE"]
         path = options.repository / stage / "1" / "model.onnx"
         export_stage(stage, module, tensors, path)
         print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, {len(onnx.load(path).graph.node)} nodes")

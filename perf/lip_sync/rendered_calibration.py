@@ -1,6 +1,6 @@
 """What perf.lip_sync.rendered can see: `python -m perf.lip_sync.rendered_calibration`.
 
-Three trials for each avatar, against what the renderer knows of its own picture (the alpha of the open mouth):
+Three trials for each avatar, against what the renderer knows of its own picture (the cover of the open mouth):
 
     ladder    the jaw opens in small steps: does each measure grow with the opening, from which height on does it see
               one, and how does it run beside the true height
@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
+from facestream.avatar.layers_canvas import EYES_HEIGHT
 from facestream.avatar.preview import Image, both, parameter_vector
 from numpy.typing import NDArray
 
@@ -39,15 +40,26 @@ CLOSED_FACES: Final[Mapping[str, Mapping[str, float]]] = {
     "eyes shut": both("eyeBlink", 1.0),
 }
 
+OPEN_PX: Final = 10.0
+LIP_SHADE: Final = 0.25
+"""As in export.face.mouth_window: the shade of the lips, and the opening at which it is full."""
+
 OPEN_SHARE: Final = 0.15
 """A face whose gap is below this part of a wide one's (jawOpen 0.4) counts as closed: the judge's rule."""
 
 
 def true_height(tensors: Mapping[str, NDArray[Any]], columns: int = 16) -> float:
-    """Height of the open mouth, px, mean over the middle `columns` to both sides, as the renderer drew it."""
-    alpha = tensors["STABLE_TEXTURE"][0, 3]
-    middle = alpha.shape[1] // 2
-    return float(alpha[:, middle - columns : middle + columns].sum(0).mean())
+    """Height of the open mouth, px, mean over the middle `columns` to both sides, as the renderer drew it.
+
+    The canvas's cover is 1 in the open mouth; on the lips about it lies a shade, which grows with the opening and is
+    not to be counted.
+    """
+    cover = tensors["STABLE_TEXTURE"][0, 3, EYES_HEIGHT:]
+    middle = cover.shape[1] // 2
+    cover = cover[:, middle - columns : middle + columns]
+    opening = np.clip((cover > 0.5).sum(0) / OPEN_PX, 0.0, 1.0)
+    shade = LIP_SHADE * opening**2 * (3.0 - 2.0 * opening)
+    return float(np.clip((cover - shade) / (1.0 - shade), 0.0, 1.0).sum(0).mean())
 
 
 def disturbed(frame: Image) -> Iterator[Image]:

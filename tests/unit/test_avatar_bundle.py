@@ -129,7 +129,7 @@ TABLE: list[tuple[str, Callable[[dict[str, bytes]], object], str]] = [
     ("deep JSON", lambda e: e.update({MANIFEST: b"[" * 60000}), "not JSON"),
     ("foreign JSON", lambda e: e.update({MANIFEST: b"[]"}), "facestream-avatar"),
     ("large manifest", lambda e: e.update({MANIFEST: b" " * 70000}), "at most 65536"),
-    ("other version", lambda e: edit_manifest(e, version=2), "version 2, expected 1"),
+    ("other version", lambda e: edit_manifest(e, version=1), "version 1, expected 2"),
     ("name as a path", lambda e: edit_manifest(e, name="../eve"), "'../eve' is no name"),
     ("no consent", lambda e: edit_manifest(e, consent=None), "no 'consent'"),
     ("odd consent", lambda e: edit_manifest(e, consent="stolen"), "consent 'stolen'"),

@@ -32,7 +32,7 @@ def test_layers_are_what_the_graphs_take(fit: FaceFit) -> None:
     vertices = len(load_face_model().neutral)
     for name in ("AVATAR_MESH_INDEX", "AVATAR_SEAM_INDEX"):
         assert 0 <= made[name].min() <= made[name].max() < vertices
-    assert sum(value.nbytes for value in made.values()) < 1.4e6
+    assert sum(value.nbytes for value in made.values()) < 1.6e6
 
 
 def test_the_border_of_the_picture_stands_still(fit: FaceFit) -> None:

@@ -34,7 +34,7 @@ from facestream.errors import FacestreamError
 BUNDLE_SUFFIX = ".avatar"
 MANIFEST = "manifest.json"
 FORMAT = "facestream-avatar"
-VERSION = 1
+VERSION = 2
 """Raised when the tensors change: a bundle of another version is refused and must be built again from its photo."""
 
 CONSENT = ("synthetic", "own", "given", "public-domain")

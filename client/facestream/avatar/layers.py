@@ -92,6 +92,8 @@ def build_layers(fit: FaceFit, model: FaceModel) -> dict[str, NDArray[np.generic
         "AVATAR_EYES": eyeballs.picture,
         "AVATAR_LIDS": paint_lids(fit.photo, landmarks, lids, fit.scale, cheek_colour(fit)),
         "AVATAR_CONSTANTS": constants(fit, model, lips, lids, eyeballs),
+        "AVATAR_BACKDROP": whole_picture(fit.photo),
+        "AVATAR_ADAPTER": np.zeros(canvas.ADAPTER_SIZE, np.float32),
     }
     for name, (dtype, shape) in canvas.AVATAR_TENSORS.items():
         made = tensors[name]
@@ -261,6 +263,13 @@ def head_relief(surface: Surface, outline: Floats, landmarks: Floats, fit: FaceF
     size = (canvas.HEAD_GRID, canvas.HEAD_GRID)
     coarse = cv2.resize(depth, size, interpolation=cv2.INTER_AREA) - float(fit.pivot[2])
     return np.stack([coarse, gaussian_filter(follows.reshape(size), 1.0) * frame_ramp(points).reshape(size)])
+
+
+def whole_picture(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """AVATAR_BACKDROP of a picture in which all moves as the person does."""
+    size = FRAME_SIZE // canvas.BACKDROP_PITCH
+    colour = cv2.resize(photo, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    return np.concatenate([colour.transpose(2, 0, 1), np.full((1, size, size), 255, np.uint8)])
 
 
 def inner_lips(photo: NDArray[np.uint8], lips: tuple[Seam, Seam], scale: float) -> NDArray[np.uint8]:

@@ -29,6 +29,10 @@ EYES_HEIGHT: Final = 64
 MOUTH_Y: Final = CANVAS_Y + EYES_HEIGHT
 MOUTH_SIZE: Final = CANVAS_HEIGHT - EYES_HEIGHT
 
+BACKDROP_PITCH: Final = 2
+"""The backdrop is kept at this many px per pixel."""
+ADAPTER_SIZE: Final = 256
+
 # Mesh nodes that cover the canvas, with one node of margin on each side for the interpolation.
 SEAM_COLUMN: Final = CANVAS_X // MESH_PITCH - 1
 SEAM_ROW: Final = CANVAS_Y // MESH_PITCH - 1
@@ -80,6 +84,8 @@ AVATAR_TENSORS: Final[dict[str, tuple[str, tuple[int, ...]]]] = {
     "AVATAR_EYES": ("uint8", (3, EYES_HEIGHT, CANVAS_WIDTH)),
     "AVATAR_LIDS": ("uint8", (3, EYES_HEIGHT, CANVAS_WIDTH)),
     "AVATAR_CONSTANTS": ("float32", (CONSTANTS_SIZE,)),
+    "AVATAR_BACKDROP": ("uint8", (4, FRAME_SIZE // BACKDROP_PITCH, FRAME_SIZE // BACKDROP_PITCH)),
+    "AVATAR_ADAPTER": ("float32", (ADAPTER_SIZE,)),
 }
 """Name, dtype and shape of every tensor of an avatar. Their meaning:
 
@@ -94,4 +100,6 @@ AVATAR_EYES: the eyeballs without lids and shadows, RGB, in the eyes' window; sh
 AVATAR_LIDS: what closed upper lids add to the photo, RGB + 128, in the eyes' window; shown as they come down. The lower
     lids' rims in it are shown as the eyes turn.
 AVATAR_CONSTANTS: see CONSTANTS.
+AVATAR_BACKDROP: the background without the person, RGB, and the person's matte (255 where nothing else is seen).
+AVATAR_ADAPTER: how the learned renderer is tuned to this person; zeros for a person that it was not.
 """

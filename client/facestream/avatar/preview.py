@@ -17,7 +17,7 @@ from facestream.parameters import INDEX, PARAMETERS
 Image = NDArray[np.uint8]
 
 Stabilizer = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
-"""From MOUTH_TEXTURE [5, h, w] and MOUTH_FLOW [2, h, w] of one frame to its STABLE_TEXTURE [5, h, w]."""
+"""From CANVAS_TEXTURE [4, h, w] and CANVAS_FLOW [2, h, w] of one frame to its STABLE_TEXTURE [4, h, w]."""
 
 STAGES = ("face_geometry", "renderer", "compositor")
 
@@ -78,8 +78,8 @@ class FacePreview:
             # A port may have several names, of which OpenVINO made up some.
             outputs = stage([next(tensors[name] for name in port.names if name in tensors) for port in stage.inputs])
             tensors.update({name: outputs[port] for port in stage.outputs for name in port.names})
-            if "MOUTH_TEXTURE" in tensors and "STABLE_TEXTURE" not in tensors:
-                texture, flow = tensors["MOUTH_TEXTURE"], tensors["MOUTH_FLOW"]
+            if "CANVAS_TEXTURE" in tensors and "STABLE_TEXTURE" not in tensors:
+                texture, flow = tensors["CANVAS_TEXTURE"], tensors["CANVAS_FLOW"]
                 tensors["STABLE_TEXTURE"] = texture if steady is None else steady(texture[0], flow[0])[None]
         return tensors
 

@@ -1,4 +1,4 @@
-"""stabilizer: the mouth's texture, steadied against its own previous output."""
+"""stabilizer: the canvas's texture, steadied against its own previous output."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ class TritonPythonModel(SequenceStage[MouthStabilizer]):
 
     def step(self, state: MouthStabilizer, inputs: Tensors) -> Mapping[str, NDArray[Any]]:
         return {
-            "STABLE_TEXTURE": state.step(inputs["MOUTH_TEXTURE"], inputs["MOUTH_FLOW"], int(inputs["FRAME_INDEX"][0]))
+            "STABLE_TEXTURE": state.step(inputs["CANVAS_TEXTURE"], inputs["CANVAS_FLOW"], int(inputs["FRAME_INDEX"][0]))
         }

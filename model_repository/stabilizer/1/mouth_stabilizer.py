@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 _KEEP = 0.6
 """Share of the past in a pixel that differs by nothing: a time constant of two frames."""
 
-_TOLERANCE = (10.0, 10.0, 10.0, 0.04, 0.04)
-"""Difference at which the past has lost its weight: RGB levels, interior alpha, lip shade."""
+_TOLERANCE = (10.0, 10.0, 10.0, 0.04)
+"""Difference at which the past has lost its weight: RGB levels, cover."""
 _WEIGHT_LOSS = (1.0 / np.array(_TOLERANCE, np.float32))[:, None, None]
 
 _STILL_PIXELS = 0.02
@@ -36,7 +36,7 @@ class MouthStabilizer:
         """The steadied texture of the next frame.
 
         Args:
-            texture: (5, h, w): residual RGB (levels, premultiplied), interior alpha, lip shade.
+            texture: (4, h, w): residual RGB (levels, premultiplied), cover.
             flow: (2, h, w): displacement from each pixel to the photo's pixel that it shows, x and y, px.
             frame_index: of the shown frame.
 
@@ -48,7 +48,7 @@ class MouthStabilizer:
         """
         self._order.check(frame_index)
         if not np.isfinite(texture).all():
-            raise SessionLost("MOUTH_TEXTURE holds a value that is not finite; begin anew with START")
+            raise SessionLost("CANVAS_TEXTURE holds a value that is not finite; begin anew with START")
         self._order.advance()
 
         steady = texture.copy()
@@ -67,7 +67,7 @@ class MouthStabilizer:
 
 
 def _extent(now: NDArray[np.float32], past: NDArray[np.float32]) -> tuple[slice, slice]:
-    """Rows and columns that hold all of both textures (5, h, w); empty where there is none."""
+    """Rows and columns that hold all of both textures (4, h, w); empty where there is none."""
     held = np.any(now, axis=0) | np.any(past, axis=0)
     rows, columns = np.flatnonzero(np.any(held, axis=1)), np.flatnonzero(np.any(held, axis=0))
     if rows.size == 0:
@@ -76,7 +76,7 @@ def _extent(now: NDArray[np.float32], past: NDArray[np.float32]) -> tuple[slice,
 
 
 def _follow(texture: NDArray[np.float32], motion: NDArray[np.float32], top: int, left: int) -> NDArray[np.float32]:
-    """The part of texture (5, H, W) at (top, left), moved by `motion` (2, h, w) px: (5, h, w)."""
+    """The part of texture (4, H, W) at (top, left), moved by `motion` (2, h, w) px: (4, h, w)."""
     height, width = motion.shape[1:]
     if motion.size == 0 or np.abs(motion).max() < _STILL_PIXELS:
         return texture[:, top : top + height, left : left + width]

@@ -1,0 +1,89 @@
+"""The eyes' window of the canvas: lids that close over eyeballs that turn.
+
+Upper and lower lid are two layers of the photo, as the lips are (see mouth_window). Between them lies the eyeball, from
+a picture of its own; over them the skin of the lid that the portrait hides. Both come in only as far as something has
+moved, so that eyes at rest are the photo's own and their texture is zero.
+"""
+
+from __future__ import annotations
+
+import torch
+from facestream.avatar import layers_canvas as canvas
+from facestream.contract import FRAME_SIZE
+from torch import Tensor, nn
+
+from export.face.fields import EYES, layer_score, pixel_centres, refine, refinement_kernel, sample, smooth
+
+GAZE_PX = 1.5
+"""An eyeball turned by this much is shown from its own picture; at rest it is the photo's."""
+LASH_PX = 1.5
+"""A lowered lid's lashes reach so much further down, over the wet rim of the lower lid."""
+LID_MOVES_PX = (2.0, 7.0)
+"""An upper lid that comes down turns from the photo's into the painted closed one between these distances."""
+STIRRED_PX = 0.5
+"""The eyeball is held in its place, while the lids' motion passes over it, from this much of motion on."""
+
+
+class EyesWindow(nn.Module):
+    """The eyes' window for a batch."""
+
+    window: Tensor
+    left_half: Tensor
+    kernel: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        window = pixel_centres(canvas.CANVAS_X, canvas.CANVAS_Y, canvas.CANVAS_WIDTH, canvas.EYES_HEIGHT)
+        self.register_buffer("window", window)
+        self.register_buffer("left_half", (window[:, :1] >= FRAME_SIZE / 2).float())  # the person's left eye
+        self.register_buffer("kernel", refinement_kernel(canvas.MESH_PITCH))
+
+    def forward(
+        self,
+        face_flow: Tensor,
+        seam_flow: Tensor,
+        affines: Tensor,
+        photo: Tensor,
+        scores: Tensor,
+        eyeballs: Tensor,
+        lids: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Inputs as in the contract, each with a leading batch; `photo` is [B, 3, 512, 512] float, levels.
+
+        Returns:
+            Flow [B, 2, 64, 192]: displacement (backward, px) of the skin about the eyes.
+            Texture [B, 4, 64, 192]: RGB to add (0..255, premultiplied) and cover, of eyeballs and lowered lids.
+        """
+        rows = slice(canvas.CANVAS_Y, canvas.CANVAS_Y + canvas.EYES_HEIGHT)
+        columns = slice(canvas.CANVAS_X, canvas.CANVAS_X + canvas.CANVAS_WIDTH)
+        photo = photo[:, :, rows, columns]
+        rows = slice(canvas.SEAM_ROW, canvas.SEAM_ROW + canvas.SEAM_EYE_ROWS + 1)
+        columns = slice(canvas.SEAM_COLUMN, canvas.SEAM_COLUMN + canvas.SEAM_COLUMNS)
+        below = refine(face_flow[:, :, rows, columns], self.kernel, canvas.MESH_PITCH)  # the lower lid's layer
+        above = refine(seam_flow[:, :, : canvas.SEAM_EYE_ROWS + 1], self.kernel, canvas.MESH_PITCH)
+        scores = scores.float()
+        a = layer_score(scores, 0, self.window, below) + canvas.LOWER_LID_RIM
+        begins, ends = LID_MOVES_PX
+        lowered = smooth((-above[:, 1:] - begins) * (1.0 / (ends - begins)))
+        b = layer_score(scores, 1, self.window, above) + canvas.UPPER_LID_RIM + LASH_PX * lowered
+        overlap = torch.relu(a + b)  # the upper lid lies over the lower one, lashes and all
+        overlap = overlap * (overlap < canvas.SCORE_LIMIT).float()
+        belongs = ((a - b - overlap - overlap.clamp(max=1.0)) * 0.5 + 0.5).clamp(0.0, 1.0)
+        flat = above.flatten(2) + belongs.flatten(2) * (below.flatten(2) - above.flatten(2))
+        flow = flat.reshape(-1, 2, canvas.EYES_HEIGHT, canvas.CANVAS_WIDTH)
+        opening = (0.5 - torch.maximum(a, b)).clamp(0.0, 1.0)
+
+        m = affines[:, 3:5, :, :, None, None]  # [B, eye, 2, 3, 1, 1]
+        shift = m[:, 0, :, 2] + self.left_half * (m[:, 1, :, 2] - m[:, 0, :, 2])  # [B, 2, 64, 192]
+        ball = sample(eyeballs.float(), EYES, self.window, shift)
+        ball = ball * (0.70 + 0.30 * smooth(-b * 0.2)) * (0.85 + 0.15 * smooth(-a * 0.3))  # the lids' shadow
+        gaze = shift.abs().amax(1, keepdim=True)
+        turned = smooth(gaze * (1.0 / GAZE_PX))
+        ball = photo + turned * (ball - photo)
+        motion = torch.maximum(gaze, flow.abs().amax(1, keepdim=True))
+        alpha = opening * smooth(motion * (1.0 / STIRRED_PX))
+
+        lid_shows = lowered + belongs * (turned - lowered)  # the upper lid comes down, or the iris leaves the lower one
+        lid = sample(lids.float() - 128.0, EYES, self.window, flow, "zeros")
+        colour = alpha * ball + (1.0 - opening) * lid_shows * lid
+        return flow, torch.cat([colour, alpha], 1)

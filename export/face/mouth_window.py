@@ -1,0 +1,179 @@
+"""The mouth window of the canvas: which skin is shown where, what lies between the lips, and how it is lit.
+
+The lips are two layers of the photo, each with a signed distance to its own edge that rides on the layer's motion. A
+pixel belongs to the layer whose distance is greater; where both are negative the mouth is open. There the teeth and the
+tongue are drawn from one shared picture (export.face.mouth_interior) that the avatar tints.
+
+Of the skin only the motion is put out, and of the colours only what differs from the moved photo, so that the
+compositor samples the photo once and the picture stays sharp. A closed mouth adds nothing at all.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from facestream.avatar import layers_canvas as canvas
+from torch import Tensor, nn
+
+from export.face.face_geometry import AFFINES
+from export.face.fields import (
+    LIPS,
+    constant,
+    layer_score,
+    parameter,
+    pixel_centres,
+    refine,
+    refinement_kernel,
+    sample,
+    smooth,
+)
+from export.face.mouth_interior import LAYER_HEIGHT, LAYER_LEFT, LAYER_TOP, LAYER_WIDTH, PICTURE, PIXELS_PER_CM
+
+INTERIOR_X, INTERIOR_Y = 32, 44
+INTERIOR_WIDTH, INTERIOR_HEIGHT = 128, 120
+"""The part of the mouth window that an open mouth can reach, px."""
+
+OPEN_PX = 10.0
+"""The inner lips are fully turned out when the lips are so far apart. At half of it they would turn out faster than the
+lips part, and the opening would narrow while the jaw goes down."""
+JUST_OPEN_PX = 0.4
+"""Lips nearer than this are closed."""
+CORNER_BEGINS = 0.55
+CORNER_SHARE = 0.5
+"""The corners are rounded from this share of half the mouth's width; at the very end the lips meet (0.5 of the gap)."""
+LOWER_TEETH_LIGHT = 0.88
+LIP_SHADE = 0.25
+"""How much the lips darken towards their inner edge."""
+
+
+def interior(window: Tensor) -> Tensor:
+    """Crop of the mouth window [B, C, 192, 192] that an open mouth can reach."""
+    return window[:, :, INTERIOR_Y : INTERIOR_Y + INTERIOR_HEIGHT, INTERIOR_X : INTERIOR_X + INTERIOR_WIDTH]
+
+
+class MouthWindow(nn.Module):
+    """The mouth window for a batch."""
+
+    picture: Tensor
+    window: Tensor
+    kernel: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        encoded = cv2.imread(str(PICTURE), cv2.IMREAD_UNCHANGED)
+        if encoded is None:
+            raise FileNotFoundError(f"{PICTURE} is missing; make it with: python -m export.face.mouth_interior")
+        rgba = cv2.cvtColor(encoded, cv2.COLOR_BGRA2RGBA)
+        layers = rgba.reshape(3, LAYER_HEIGHT, LAYER_WIDTH, 4).transpose(0, 3, 1, 2).astype(np.float32) / 255.0
+        self.register_buffer("picture", torch.from_numpy(layers))  # [3, 4, 48, 128]: upper teeth, lower teeth, tongue
+        size = canvas.MOUTH_SIZE
+        self.register_buffer("window", pixel_centres(canvas.CANVAS_X, canvas.MOUTH_Y, size, size))
+        self.register_buffer("kernel", refinement_kernel(canvas.MESH_PITCH))
+
+    def forward(
+        self,
+        parameters: Tensor,
+        face_flow: Tensor,
+        seam_flow: Tensor,
+        affines: Tensor,
+        scores: Tensor,
+        lips: Tensor,
+        constants: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Inputs as in the contract, each with a leading batch.
+
+        Returns:
+            Flow [B, 2, 192, 192]: displacement (backward, px) to the photo's pixel that each pixel shows.
+            Texture [B, 4, 192, 192]: RGB to add (0..255, premultiplied) and cover: 1 in the open mouth, less where the
+            lips are in shade.
+        """
+        top = canvas.MOUTH_Y // canvas.MESH_PITCH - 1
+        rows = slice(top, top + canvas.MOUTH_SIZE // canvas.MESH_PITCH + 2)
+        columns = slice(canvas.SEAM_COLUMN, canvas.SEAM_COLUMN + canvas.SEAM_COLUMNS)
+        upper = refine(face_flow[:, :, rows, columns], self.kernel, canvas.MESH_PITCH)  # [B, 2, 192, 192]
+        lower = refine(seam_flow[:, :, canvas.SEAM_EYE_ROWS - 1 :], self.kernel, canvas.MESH_PITCH)
+        scores = scores.float()
+        a = layer_score(scores, 0, self.window, upper)  # [B, 1, 192, 192]
+        b = layer_score(scores, 1, self.window, lower)
+        # 1 where the upper lip's layer is shown. Where pressed lips overlap, the upper one keeps its edge.
+        overlap = torch.relu(a + b)
+        overlap = overlap * (overlap < canvas.SCORE_LIMIT).float()
+        belongs = ((a - b + overlap + overlap.clamp(max=1.0)) * 0.5 + 0.5).clamp(0.0, 1.0)
+        flat = lower.flatten(2) + belongs.flatten(2) * (upper.flatten(2) - lower.flatten(2))
+        flow = flat.reshape(-1, 2, *self.window.shape[2:])
+
+        a, b, belongs = interior(a), interior(b), interior(belongs)
+        moved = interior(flow)
+        gap = torch.relu(-(a + b))  # px between the lips
+        opened = smooth(gap * (1.0 / OPEN_PX))
+        rim = opened * self.rim_width(moved, constants, gap)
+        a, b = a + rim, b + rim  # the inner lips turn out and narrow the opening
+        alpha = (0.5 - torch.maximum(a, b)).clamp(0.0, 1.0) * (gap - JUST_OPEN_PX).clamp(0.0, 1.0)
+        inside = self.open_mouth(parameters, affines, constants, a, b, gap)
+        skin = opened * self.inner_lips(lips, moved, belongs)
+        edge = (1.0 - torch.maximum(a, b) * 0.3).clamp(0.0, 1.0)
+        shade = LIP_SHADE * opened * edge * (1.0 - alpha)
+        colour = alpha * inside + (1.0 - alpha) * skin
+        texture = torch.cat([colour, alpha + shade], 1)
+        right = canvas.MOUTH_SIZE - INTERIOR_X - INTERIOR_WIDTH
+        bottom = canvas.MOUTH_SIZE - INTERIOR_Y - INTERIOR_HEIGHT
+        return flow, F.pad(texture, (INTERIOR_X, right, INTERIOR_Y, bottom))
+
+    def rim_width(self, moved: Tensor, constants: Tensor, gap: Tensor) -> Tensor:
+        """Width [B, 1, H, W] (px) of the inner lip that an opening mouth shows.
+
+        A little in the middle; and in the corners, where the skin between the lips makes the opening round.
+        """
+        mouth = constant(constants, "mouth")[:, :, None, None]
+        left, right, width = mouth[:, 0:1], mouth[:, 1:2], mouth[:, 3:4]
+        across = (interior(self.window)[:, :1] + moved[:, :1] - 0.5 * (left + right)) * 2.0 / (right - left)
+        middle = (1.0 - across * across).clamp(min=0.0)
+        corner = ((across.abs() - CORNER_BEGINS) * (1.0 / (1.0 - CORNER_BEGINS))).clamp(0.0, 1.2)
+        return width * middle + CORNER_SHARE * gap * corner * corner
+
+    def inner_lips(self, lips: Tensor, moved: Tensor, belongs: Tensor) -> Tensor:
+        """What the painted inner lips add to the photo, [B, 3, H, W]."""
+        both = sample(lips.float() - 128.0, LIPS, interior(self.window), moved, "zeros")
+        return both[:, 3:] + belongs * (both[:, :3] - both[:, 3:])
+
+    def open_mouth(
+        self, parameters: Tensor, affines: Tensor, constants: Tensor, a: Tensor, b: Tensor, gap: Tensor
+    ) -> Tensor:
+        """Colour [B, 3, H, W] of what lies between the lips; `a` and `b` are the distances to the lips, px."""
+        enamel = constant(constants, "enamel")[:, :, None, None]
+        flesh = constant(constants, "flesh")[:, :, None, None]
+        upper = self.draw(0, affines, enamel)
+        lower = self.draw(1, affines, LOWER_TEETH_LIGHT * enamel)
+        out = parameter(parameters, "tongueOut")[:, :, None, None].clamp(0.0, 1.0)
+        tongue = self.draw(2, affines, flesh * (1.0 + 0.4 * out))  # further out there is more light
+        colour = constant(constants, "cavity")[:, :, None, None] + 0.0 * a
+        colour = over(tongue, colour, 1.0)
+        colour = over(lower, colour, 1.0)
+        colour = over(tongue, colour, out)
+        colour = over(upper, colour, 1.0)
+        # Less light gets in under the upper lip, behind the lower lip and through a narrow opening.
+        light = 0.62 + 0.38 * smooth(-a * 0.20)
+        light = light * (0.72 + 0.28 * smooth(-b * 0.16)) * (0.78 + 0.22 * (gap * 0.08).clamp(0.0, 1.0))
+        return colour * light
+
+    def draw(self, layer: int, affines: Tensor, tint: Tensor) -> Tensor:
+        """One layer of the shared picture, tinted, [B, 4, H, W] with colours 0..255, premultiplied."""
+        m = affines[:, layer, :, :, None]  # [B, 2, 3, 1]
+        place = interior(self.window).flatten(2)  # [1, 2, N] px
+        place = m[:, :, 0] * place[:, :1] + m[:, :, 1] * place[:, 1:] + m[:, :, 2]  # cm
+        size = torch.tensor([LAYER_WIDTH / PIXELS_PER_CM, -LAYER_HEIGHT / PIXELS_PER_CM]).reshape(1, 2, 1)
+        corner = torch.tensor([LAYER_LEFT, LAYER_TOP[layer]]).reshape(1, 2, 1)
+        place = (place - corner) * (2.0 / size) - 1.0
+        grid = place.transpose(1, 2).reshape(-1, INTERIOR_HEIGHT, INTERIOR_WIDTH, 2)
+        tinted = torch.cat([255.0 * tint, 0.0 * tint[:, :1] + 1.0], 1) * self.picture[layer : layer + 1]
+        return F.grid_sample(tinted, grid, padding_mode="zeros", align_corners=False)
+
+
+def over(front: Tensor, back: Tensor, strength: Tensor | float) -> Tensor:
+    """Premultiplied front [B, 4, H, W] over an opaque back [B, 3, H, W]."""
+    return front[:, :3] * strength + back * (1.0 - front[:, 3:] * strength)
+
+
+assert AFFINES[:3] == ("upper_teeth", "lower_teeth", "tongue")
