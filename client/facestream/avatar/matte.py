@@ -11,7 +11,7 @@ from __future__ import annotations
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -89,9 +89,9 @@ def segment_person(photo: Image) -> Floats:
         answer = 1.0 / (1.0 + np.exp(-np.clip(cells.reshape(NETWORK_SIZE, NETWORK_SIZE), -60.0, 60.0)))
         sides.append(answer[:, ::-1] if mirrored else answer)
     mean = np.mean(sides, axis=0).astype(np.float32)
-    return np.clip(cv2.resize(mean, (FRAME_SIZE, FRAME_SIZE), interpolation=cv2.INTER_CUBIC), 0.0, 1.0).astype(
-        np.float32
-    )
+    large = cv2.resize(mean, (FRAME_SIZE, FRAME_SIZE), interpolation=cv2.INTER_CUBIC)
+    likely: Floats = np.clip(large, 0.0, 1.0).astype(np.float32)
+    return likely
 
 
 def person_matte(photo: Image, landmarks: Floats) -> Image:
@@ -106,25 +106,24 @@ def person_matte(photo: Image, landmarks: Floats) -> Image:
     """
     likely = segment_person(photo)
     face = cv2.fillConvexPoly(
-        np.zeros(likely.shape, np.uint8),
+        np.zeros((FRAME_SIZE, FRAME_SIZE), np.uint8),
         cv2.convexHull(np.round(landmarks[list(topology.FACE_OVAL), :2]).astype(np.int32)),
         1,
     )
     person, rather, maybe = (
         _one_piece(((likely >= level) | (face > 0)).astype(np.uint8), face) for level in (SURE, 0.5, 1.0 - SURE)
     )
-    sure = cv2.erode(person, _disc(INNER_PX), borderValue=1) | cv2.erode(rather, _disc(REACH_PX), borderValue=1) | face
-    open_ = cv2.dilate(maybe, _disc(OUTER_PX), borderValue=0) & cv2.dilate(rather, _disc(REACH_PX), borderValue=0)
-    open_ &= 1 - sure
-    start = np.where(sure > 0, np.float32(1.0), likely * open_)
-    alpha = _closed_form(photo, start.astype(np.float32), open_ > 0)
+    sure = (_shrunk(person, INNER_PX) + _shrunk(rather, REACH_PX) + face) > 0
+    open_ = (_grown(maybe, OUTER_PX) * _grown(rather, REACH_PX) > 0) & ~sure
+    start = np.where(sure, np.float32(1.0), likely * open_)
+    alpha = _closed_form(photo, start.astype(np.float32), open_)
     # The last few levels are the solver's noise, and the background has to be the photo to the bit.
     alpha = np.clip((alpha - 0.03) / 0.94, 0.0, 1.0)
-    alpha = np.where(open_ > 0, alpha, sure)
-    return np.round(alpha * 255.0).astype(np.uint8)
+    matte: Image = np.round(np.where(open_, alpha, sure) * 255.0).astype(np.uint8)
+    return matte
 
 
-def _one_piece(mask: Image, face: Image) -> Image:
+def _one_piece(mask: NDArray[Any], face: NDArray[Any]) -> Image:
     """The part of a mask that holds the face, without small holes."""
     _, labels = cv2.connectedComponents(mask, connectivity=4)
     kept = np.isin(labels, np.setdiff1d(np.unique(labels[face > 0]), [0])).astype(np.uint8)
@@ -135,6 +134,15 @@ def _one_piece(mask: Image, face: Image) -> Image:
         if area < MIN_HOLE and inside:
             kept[holes == number] = 1
     return kept
+
+
+def _grown(mask: Image, radius: int) -> Image:
+    return np.asarray(cv2.dilate(mask, _disc(radius), borderValue=0), np.uint8)
+
+
+def _shrunk(mask: Image, radius: int) -> Image:
+    """Smaller by `radius`, but not from the picture's border."""
+    return np.asarray(cv2.erode(mask, _disc(radius), borderValue=1), np.uint8)
 
 
 def _disc(radius: int) -> Image:
@@ -209,7 +217,7 @@ def backdrop(photo: Image, matte: Image) -> Image:
     hidden = beside > 0
     if hidden.all():
         return np.ascontiguousarray(photo.transpose(2, 0, 1))
-    filled = _pull_push(photo.astype(np.float32), 1.0 - hidden.astype(np.float32))
+    filled = _pull_push(photo.astype(np.float32), (~hidden).astype(np.float32))
     result = np.where(hidden[..., None], filled, photo)
     return np.ascontiguousarray(np.clip(np.round(result), 0, 255).astype(np.uint8).transpose(2, 0, 1))
 
@@ -221,8 +229,8 @@ def _pull_push(picture: Floats, weight: Floats) -> Floats:
         mean = (picture * weight[..., None]).sum((0, 1)) / total
         return np.broadcast_to(mean, picture.shape).astype(np.float32)
     smooth = cv2.pyrDown(weight)
-    coarse = cv2.pyrDown(picture * weight[..., None]) / np.maximum(smooth, 1e-6)[..., None]
-    below = _pull_push(coarse, np.clip(smooth * 4.0, 0.0, 1.0))
+    coarse = np.asarray(cv2.pyrDown(picture * weight[..., None]) / np.maximum(smooth, 1e-6)[..., None], np.float32)
+    below = _pull_push(coarse, np.asarray(np.clip(smooth * 4.0, 0.0, 1.0), np.float32))
     above = cv2.pyrUp(below, dstsize=(picture.shape[1], picture.shape[0]))
     share = weight[..., None]
     return (picture * share + above * (1.0 - share)).astype(np.float32)
