@@ -16,8 +16,13 @@ from export.face.fields import EYES, layer_score, pixel_centres, refine, refinem
 
 GAZE_PX = 1.5
 """An eyeball turned by this much is shown from its own picture; at rest it is the photo's."""
-LASH_PX = 1.5
+LASH_PX = 0.5
 """A lowered lid's lashes reach so much further down, over the wet rim of the lower lid."""
+RIM_HIDDEN_PX = 2.0
+"""A lowered upper lid covers so much of the lower lid's wet rim, with the rest of the iris that the photo has there."""
+NARROW_PX = 6.0
+"""Between lids nearer than this the eyeball lies in the shadow of the lashes."""
+NARROW_LIGHT = 0.35
 LID_MOVES_PX = (2.0, 7.0)
 """An upper lid that comes down turns from the photo's into the painted closed one between these distances."""
 STIRRED_PX = 0.5
@@ -62,14 +67,16 @@ class EyesWindow(nn.Module):
         below = refine(face_flow[:, :, rows, columns], self.kernel, canvas.MESH_PITCH)  # the lower lid's layer
         above = refine(seam_flow[:, :, : canvas.SEAM_EYE_ROWS + 1], self.kernel, canvas.MESH_PITCH)
         scores = scores.float()
-        a = layer_score(scores, 0, self.window, below) + canvas.LOWER_LID_RIM
         begins, ends = LID_MOVES_PX
         lowered = smooth((-above[:, 1:] - begins) * (1.0 / (ends - begins)))
+        a = layer_score(scores, 0, self.window, below) + canvas.LOWER_LID_RIM - RIM_HIDDEN_PX * lowered
         b = layer_score(scores, 1, self.window, above) + canvas.UPPER_LID_RIM + LASH_PX * lowered
         overlap = torch.relu(a + b)  # the upper lid lies over the lower one, lashes and all
         overlap = overlap * (overlap < canvas.SCORE_LIMIT).float()
         belongs = ((a - b - overlap - overlap.clamp(max=1.0)) * 0.5 + 0.5).clamp(0.0, 1.0)
-        flat = above.flatten(2) + belongs.flatten(2) * (below.flatten(2) - above.flatten(2))
+        # One layer's motion or the other's: their mean would lead into the eye, and show specks of it in the lashes.
+        chosen = (belongs > 0.5).float()
+        flat = above.flatten(2) + chosen.flatten(2) * (below.flatten(2) - above.flatten(2))
         flow = flat.reshape(-1, 2, canvas.EYES_HEIGHT, canvas.CANVAS_WIDTH)
         opening = (0.5 - torch.maximum(a, b)).clamp(0.0, 1.0)
 
@@ -80,10 +87,16 @@ class EyesWindow(nn.Module):
         gaze = shift.abs().amax(1, keepdim=True)
         turned = smooth(gaze * (1.0 / GAZE_PX))
         ball = photo + turned * (ball - photo)
+        narrow = smooth(-(a + b) * (1.0 / NARROW_PX))
+        ball = ball * (1.0 - (1.0 - NARROW_LIGHT) * lowered * (1.0 - narrow))
         motion = torch.maximum(gaze, flow.abs().amax(1, keepdim=True))
         alpha = opening * smooth(motion * (1.0 / STIRRED_PX))
 
-        lid_shows = lowered + belongs * (turned - lowered)  # the upper lid comes down, or the iris leaves the lower one
-        lid = sample(lids.float() - 128.0, EYES, self.window, flow, "zeros")
-        colour = alpha * ball + (1.0 - opening) * lid_shows * lid
+        both = torch.cat([photo, lids.float() - 128.0], 1)
+        of_below, of_above = sample(both, EYES, self.window, below), sample(both, EYES, self.window, above)
+        # The upper lid's skin comes down with it; the lower lid's rim loses the iris that turns away.
+        lid_below, lid_above = turned * of_below[:, 3:], lowered * of_above[:, 3:]
+        lid = lid_above + belongs * (lid_below - lid_above)
+        seam = (belongs - chosen) * (of_below[:, :3] - of_above[:, :3])  # smooths the step from layer to layer
+        colour = alpha * ball + (1.0 - opening) * (lid + seam)
         return flow, torch.cat([colour, alpha], 1)

@@ -40,7 +40,7 @@ OPEN_PX = 10.0
 lips part, and the opening would narrow while the jaw goes down."""
 JUST_OPEN_PX = 0.4
 """Lips nearer than this are closed."""
-CORNER_BEGINS = 0.55
+CORNER_BEGINS = 0.85
 CORNER_SHARE = 0.5
 """The corners are rounded from this share of half the mouth's width; at the very end the lips meet (0.5 of the gap)."""
 LOWER_TEETH_LIGHT = 0.88

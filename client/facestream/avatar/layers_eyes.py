@@ -73,7 +73,9 @@ LID_CM = 0.85
 """Height above the lid's edge from which its colour is taken: above lashes and crease."""
 LASH_LINE_CM = 0.09
 RIM_PX = 4.0
-"""Height of the strip along the lower lid in which the iris is painted out."""
+"""Height of the strip along the lower lid in which the iris is painted out ..."""
+RIM_BELOW_PX = 2.0
+"""... and so far below the lid's edge, which the landmarks may miss."""
 
 
 def paint_lids(
@@ -119,7 +121,7 @@ def paint_lids(
         share = np.clip((columns - sides[0]) / max(sides[1] - sides[0], 1.0), 0.0, 1.0)
         edge = lower.at(columns)
         inside = np.clip((half - np.abs(columns - centre)) / 2.0, 0.0, 1.0)
-        for offset in np.arange(-RIM_PX, 1.0):  # row by row along the rim, counted from the lid's edge
+        for offset in np.arange(-RIM_PX, RIM_BELOW_PX + 1.0):  # row by row along the rim, counted from the lid's edge
             ends = []
             for side in sides:
                 row = int(np.clip(lower.at(np.array([side]))[0] + offset - canvas.CANVAS_Y, 0, canvas.EYES_HEIGHT - 1))

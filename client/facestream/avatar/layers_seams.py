@@ -66,14 +66,22 @@ class Seam:
         return depth
 
     def distance(self, x: Floats, y: Floats, limit: float) -> Floats:
-        """Signed distance (px) of points to the edge: negative only beyond it and inside of the lens."""
+        """Signed distance (px) of points to the foreign side: negative beyond the edge, between its two ends.
+
+        The foreign side is as deep as the lens at its deepest, but at all of the edge: a mouth opens near its corners
+        further than a lens is deep there. The distance has no jump, so that it can be interpolated.
+        """
         fine = np.linspace(self.left, self.right, 600)
         tree = cKDTree(np.c_[fine, self.at(fine)])
         away = tree.query(np.c_[x.ravel(), y.ravel()])[0].reshape(x.shape)
         beyond = (y - self.at(x)) if self.above else (self.at(x) - y)
-        foreign = (beyond > 0) & (x >= self.left) & (x <= self.right) & (beyond < np.maximum(self.lens(x), 2.0))
-        signed: Floats = np.clip(np.where(foreign, -away, away), -limit, limit)
-        return signed
+        deepest = self.reach * 0.5 * (self.right - self.left)
+        to_side = np.minimum(x - self.left, self.right - x)  # negative beyond the ends
+        to_depth = deepest - beyond
+        inside = np.minimum(away, np.minimum(to_side, to_depth))
+        past = np.hypot(np.minimum(to_side, 0.0), np.minimum(to_depth, 0.0))  # to the foreign side's other borders
+        signed: Floats = np.where(beyond > 0, np.where(past > 0.0, past, -inside), away)
+        return np.clip(signed, -limit, limit)
 
 
 def curve(points: Floats) -> tuple[Floats, Floats]:
