@@ -64,16 +64,22 @@ class Obstacles:
         self.normals = np.concatenate([skin.normals, *(normals for _, normals in more)])
         self._tree = cKDTree(self.points)
 
+    def nearest(self, points: Floats) -> tuple[Floats, Floats]:
+        """The surface's points and normals [N, 3] nearest to points [N, 3]."""
+        index = self._tree.query(points, workers=2)[1]
+        return self.points[index], self.normals[index]
+
     def push_out(self, points: Floats, headings: Floats, margin: Floats) -> tuple[Floats, Floats]:
         """Points [N, 3] moved towards `margin` [N] cm outside of the surface; headings [N, 3] no longer lead inwards.
 
         What is several centimetres away from the surface stays where it is: the nearest point then says little.
         """
-        far, nearest = self._tree.query(points, workers=2)
+        far, nearest = self._tree.query(points, workers=2, distance_upper_bound=5.0)
+        nearest = np.minimum(nearest, len(self.points) - 1)  # nothing near: `far` is infinite
         normal = self.normals[nearest]
         height = ((points - self.points[nearest]) * normal).sum(-1)
-        near = height < margin
-        lift = np.where(near, margin - height, 0.0) * smoothstep(5.0, 2.0, far) * 0.7
+        near = (height < margin) & (far < 5.0)
+        lift = np.where(near, margin - height, 0.0) * smoothstep(5.0, 2.0, np.minimum(far, 9.0)) * 0.7
         inwards = np.minimum((headings * normal).sum(-1), 0.0) * near
         return points + normal * lift[:, None], unit(headings - normal * inwards[:, None])
 
