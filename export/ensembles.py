@@ -28,11 +28,11 @@ class Ensemble:
 
 
 ENSEMBLES = (
-    Ensemble(RGB_ENSEMBLE, "The sound of one frame in, the picture out.", ("FRAME", "FRAME_INDEX")),
+    Ensemble(RGB_ENSEMBLE, "The sound of one frame in, the picture out.", ("FRAME", "QUALITY_USED", "FRAME_INDEX")),
     Ensemble(
         H264_ENSEMBLE,
         "The sound of one frame in, its H.264 access unit out.",
-        ("ACCESS_UNIT", "KEYFRAME", "FRAME_INDEX"),
+        ("ACCESS_UNIT", "KEYFRAME", "QUALITY_USED", "FRAME_INDEX"),
     ),
     Ensemble(
         PARAMETERS_ENSEMBLE,
@@ -60,13 +60,15 @@ def read_stages(repository: Path) -> dict[str, ModelConfig]:
     """Configurations of all models in the repository that can be steps of an ensemble, by name.
 
     Ensembles cannot, and decoupled models stand alone: one of them in front of a stateful stage would start and end
-    its sequence with each response.
+    its sequence with each response. What a stage calls by itself (`called_by`) is no step either.
     """
     configs = [read_config(path) for path in sorted(repository.glob("*/config.pbtxt"))]
     return {
         config.name: config
         for config in configs
-        if config.platform != "ensemble" and not config.model_transaction_policy.decoupled
+        if config.platform != "ensemble"
+        and not config.model_transaction_policy.decoupled
+        and "called_by" not in config.parameters
     }
 
 

@@ -89,9 +89,9 @@ class DrawnAvatar:
 
     def tensors(self, parameters: Iterable[Floats]) -> Iterator[dict[str, NDArray[Any]]]:
         """All tensors of the frames of one session, whose PARAMETERS [73] come one after the other."""
-        from mouth_stabilizer import MouthStabilizer
+        from canvas_stabilizer import CanvasStabilizer
 
-        stabilizer = MouthStabilizer()
+        stabilizer = CanvasStabilizer()
         for number, vector in enumerate(parameters):
             index = number - LOOKAHEAD_FRAMES
             yield self._preview.tensors(vector, lambda texture, flow, at=index: stabilizer.step(texture, flow, at))  # type: ignore[misc]

@@ -32,7 +32,8 @@ from facestream.errors import (
     SessionLost,
 )
 from facestream.exchange import Exchange
-from facestream.protocol import ENSEMBLES, Frame, Output, Sound, emotion_vector
+from facestream.protocol import ENSEMBLES, Frame, Output, Sound, emotion_vector, quality_tier
+from facestream.quality import QualityName
 from facestream.session import MAX_UNREAD_FRAMES
 
 AsyncSoundSource = SoundSource | AsyncIterable[NDArray[Any]]
@@ -61,6 +62,7 @@ class Client:
         avatar: str = "",
         output: Output = "rgb",
         emotion: Mapping[str, float] | None = None,
+        quality: QualityName = "auto",
         max_in_flight: int = 4,
         deadline: float = 10.0,
         resume_seconds: float = 5.0,
@@ -68,7 +70,7 @@ class Client:
     ) -> Session:
         """Open a session; the arguments are those of `facestream.session.Client.session`."""
         exchange = Exchange(avatar, output, max_in_flight, correlation_id)
-        return Session(self.url, exchange, emotion, deadline, resume_seconds)
+        return Session(self.url, exchange, emotion, quality, deadline, resume_seconds)
 
     async def check_ready(self, output: Output = "rgb", timeout: float = 2.0) -> None:
         """Raise `ServerUnavailable` unless a server answers and serves what `output` needs."""
@@ -122,9 +124,15 @@ class Session(Conversation[_Stream]):
     """One conversation with one avatar. Made by `Client.session`; belongs to the loop that first uses it."""
 
     def __init__(
-        self, url: str, exchange: Exchange, emotion: Mapping[str, float] | None, deadline: float, resume_seconds: float
+        self,
+        url: str,
+        exchange: Exchange,
+        emotion: Mapping[str, float] | None,
+        quality: str,
+        deadline: float,
+        resume_seconds: float,
     ) -> None:
-        super().__init__(url, exchange, emotion, deadline, resume_seconds)
+        super().__init__(url, exchange, emotion, quality, deadline, resume_seconds)
         self._waiters: list[asyncio.Future[None]] = []  # of those who wait for a change of what is here
         self._task: asyncio.Task[None] | None = None
         self._reaper: asyncio.Task[None] | None = None  # held, because the loop itself holds tasks weakly
@@ -198,6 +206,10 @@ class Session(Conversation[_Stream]):
         """Change the emotion for the sound that is sent from now on."""
         self._emotion = emotion_vector(emotion)
 
+    def set_quality(self, quality: QualityName) -> None:
+        """Change the quality from the sound on that is sent next; see `facestream.session.Session.set_quality`."""
+        self._quality = quality_tier(quality)
+
     def cancel(self) -> None:
         """End the session now; who waits for a frame gets `SessionClosed`. Waits for nothing."""
         self._hurried = True
@@ -237,7 +249,7 @@ class Session(Conversation[_Stream]):
         while load() >= self._exchange.max_in_flight:
             await self._wait()
             self._raise_if_over()
-        self._exchange.push(chunk, self._emotion)
+        self._exchange.push(chunk, self._emotion, self._quality)
         self._pump()
         self._notify()
 

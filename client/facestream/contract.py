@@ -82,5 +82,9 @@ MAX_SESSIONS = 64
 """Sessions admitted at a time, unless the environment's FACESTREAM_MAX_SESSIONS says otherwise."""
 
 MAX_SESSIONS_VARIABLE = "FACESTREAM_MAX_SESSIONS"
+MAX_QUALITY_VARIABLE = "FACESTREAM_MAX_QUALITY"
+"""Environment variable: the best tier of quality that this server draws, fast, standard or high. Unset: asked for by
+name, any whose model is loaded; by the server's own choice, `fast` on a machine without a GPU."""
+
 AVATARS_VARIABLE = "FACESTREAM_AVATARS"
 """Environment variable: a folder with the user's own avatar bundles, beside the ready ones of `avatar_store`."""

@@ -16,7 +16,7 @@ from tritonclient.grpc import service_pb2
 from facestream.connection import Recovery
 from facestream.errors import BadInput, FacestreamError, FrameTimeout, RequestRefused, SessionClosed
 from facestream.exchange import Exchange
-from facestream.protocol import Frame, emotion_vector
+from facestream.protocol import Frame, emotion_vector, quality_tier
 
 
 class RequestStream(Protocol):
@@ -33,13 +33,20 @@ class Conversation(abc.ABC, Generic[Stream]):
     """State of one session on the client's side. Not thread-safe: its owner serialises the calls."""
 
     def __init__(
-        self, url: str, exchange: Exchange, emotion: Mapping[str, float] | None, deadline: float, resume_seconds: float
+        self,
+        url: str,
+        exchange: Exchange,
+        emotion: Mapping[str, float] | None,
+        quality: str,
+        deadline: float,
+        resume_seconds: float,
     ) -> None:
         if deadline <= 0:
             raise BadInput(f"deadline is {deadline}; expected a positive number of seconds")
         self._url = url
         self._exchange = exchange
         self._emotion = emotion_vector(emotion)
+        self._quality = quality_tier(quality)
         self._deadline = deadline
         self._recovery = Recovery(url, resume_seconds)
         self._unread: deque[Frame | FacestreamError] = deque()

@@ -42,6 +42,7 @@ from facestream.protocol import (
     make_frame,
     parse_response,
 )
+from facestream.quality import Quality
 
 REPLAY_CHUNKS = math.ceil(WINDOW_SAMPLES / CHUNK_SAMPLES) - 1
 """Chunks before the one that completes a frame which the server needs for the same frame: 20."""
@@ -50,6 +51,7 @@ REPLAY_CHUNKS = math.ceil(WINDOW_SAMPLES / CHUNK_SAMPLES) - 1
 class _Chunk(NamedTuple):
     sound: Sound
     emotion: Sound
+    quality: Quality
 
 
 class _Sent(NamedTuple):
@@ -94,11 +96,11 @@ class Exchange:
 
     # --- sending ------------------------------------------------------------------------------------------------
 
-    def push(self, sound: Sound, emotion: Sound) -> None:
-        """Take the next chunk, float32 [800], and the emotion, float32 [8], that it is to be spoken with."""
+    def push(self, sound: Sound, emotion: Sound, quality: Quality = Quality.AUTO) -> None:
+        """Take the next chunk, float32 [800], the emotion, float32 [8], that it is to be spoken with, and the tier."""
         if self._closing:
             raise BadInput("the sound of this session has ended; open another session")
-        self._chunks.append(_Chunk(check_chunk(sound), emotion))
+        self._chunks.append(_Chunk(check_chunk(sound), emotion, quality))
 
     def finish(self) -> None:
         """Say that the last chunk was pushed: silence follows for the look-ahead, with END on the last request."""
@@ -106,7 +108,7 @@ class Exchange:
             return
         if self._chunks:
             silence = np.zeros(CHUNK_SAMPLES, dtype=np.float32)
-            self._chunks.extend([_Chunk(silence, self._chunks[-1].emotion)] * LOOKAHEAD_FRAMES)
+            self._chunks.extend([self._chunks[-1]._replace(sound=silence)] * LOOKAHEAD_FRAMES)
         else:
             self.finished = True  # no sound, no frames: the server never hears of it
         self._closing = True
@@ -118,8 +120,9 @@ class Exchange:
         while len(self._chunks) > max(last, 0):
             self._chunks.pop()
         if self._start_sent and not self._end_sent:
-            emotion = self._chunks[-1].emotion if self._chunks else emotion_vector(None)
-            self._chunks.append(_Chunk(np.zeros(CHUNK_SAMPLES, dtype=np.float32), emotion))
+            silence = np.zeros(CHUNK_SAMPLES, dtype=np.float32)
+            last_chunk = self._chunks[-1] if self._chunks else _Chunk(silence, emotion_vector(None), Quality.AUTO)
+            self._chunks.append(last_chunk._replace(sound=silence))
             self.max_in_flight = len(self._sent) + 1  # END does not wait for its turn
         elif not self._sent:
             self.finished = True
@@ -140,6 +143,7 @@ class Exchange:
             chunk.sound,
             self._avatar,
             chunk.emotion,
+            chunk.quality,
             start=start,
             end=end,
         )

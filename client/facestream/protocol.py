@@ -41,6 +41,7 @@ from facestream.errors import (
     SessionRefused,
 )
 from facestream.parameters import EMOTIONS, PARAMETERS, check_emotion
+from facestream.quality import Quality, quality_of
 from facestream.sound_survey import check_samples
 
 Output = Literal["rgb", "h264", "parameters"]
@@ -56,8 +57,12 @@ class Ensemble(NamedTuple):
 
 
 ENSEMBLES: Final[Mapping[str, Ensemble]] = {
-    "rgb": Ensemble(RGB_ENSEMBLE, ("AUDIO", "AVATAR", "EMOTION"), ("FRAME", "FRAME_INDEX")),
-    "h264": Ensemble(H264_ENSEMBLE, ("AUDIO", "AVATAR", "EMOTION"), ("ACCESS_UNIT", "KEYFRAME", "FRAME_INDEX")),
+    "rgb": Ensemble(RGB_ENSEMBLE, ("AUDIO", "AVATAR", "EMOTION", "QUALITY"), ("FRAME", "QUALITY_USED", "FRAME_INDEX")),
+    "h264": Ensemble(
+        H264_ENSEMBLE,
+        ("AUDIO", "AVATAR", "EMOTION", "QUALITY"),
+        ("ACCESS_UNIT", "KEYFRAME", "QUALITY_USED", "FRAME_INDEX"),
+    ),
     "parameters": Ensemble(PARAMETERS_ENSEMBLE, ("AUDIO", "EMOTION"), ("PARAMETERS", "VISEME", "FRAME_INDEX")),
 }
 
@@ -90,6 +95,9 @@ class Frame:
     """float32 [73], named by `facestream.parameters.PARAMETERS` (output "parameters")."""
     visemes: NDArray[np.float32] | None = None
     """float32 [n], probabilities (output "parameters")."""
+    quality: Quality | None = None
+    """The tier that it was drawn in, never AUTO (outputs "rgb" and "h264"). Between two tiers, the one that shows more
+    of itself."""
 
     @property
     def time_s(self) -> float:
@@ -121,6 +129,14 @@ def emotion_vector(emotion: Mapping[str, float] | None) -> Sound:
     return np.array(list(intensities.values()), dtype=np.float32)
 
 
+def quality_tier(name: str) -> Quality:
+    """The tier of a name of `facestream.quality.NAMES`; `BadInput` for another word."""
+    try:
+        return quality_of(name)
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+
+
 def check_chunk(chunk: Sound) -> Sound:
     """Give back `chunk` as contiguous float32 [800]; `BadInput` unless it is that and float PCM."""
     if chunk.shape != (CHUNK_SAMPLES,) or chunk.dtype != np.float32:
@@ -142,6 +158,7 @@ def build_request(
     chunk: Sound,
     avatar: str,
     emotion: Sound,
+    quality: Quality = Quality.AUTO,
     *,
     start: bool,
     end: bool,
@@ -155,6 +172,7 @@ def build_request(
         chunk: float32 [800], 24 kHz mono.
         avatar: Name of the avatar; not sent for output "parameters", which has no face.
         emotion: float32 [8].
+        quality: How much work goes into the face; QUALITY, uint8 [1]. Not sent for output "parameters".
         start: First request of the sequence.
         end: Last request of the sequence.
     """
@@ -169,6 +187,7 @@ def build_request(
         "AUDIO": ("FP32", CHUNK_SAMPLES, chunk.astype("<f4", copy=False).tobytes()),
         "AVATAR": ("UINT8", AVATAR_NAME_BYTES, name.tobytes()),
         "EMOTION": ("FP32", len(EMOTIONS), emotion.astype("<f4", copy=False).tobytes()),
+        "QUALITY": ("UINT8", 1, bytes([quality])),
     }
     for tensor in ensemble.inputs:
         datatype, size, raw = tensors[tensor]
@@ -204,16 +223,23 @@ def parse_response(output: Output, response: service_pb2.ModelInferResponse) -> 
     missing = [name for name in ENSEMBLES[output].outputs if name not in tensors]
     if missing:
         raise SessionError(f"the server's answer lacks {', '.join(missing)}; it has {', '.join(tensors) or 'nothing'}")
-    shapes = {"FRAME": (FRAME_SIZE, FRAME_SIZE, 3), "PARAMETERS": (len(PARAMETERS),), "FRAME_INDEX": (1,)}
+    shapes = {
+        "FRAME": (FRAME_SIZE, FRAME_SIZE, 3),
+        "PARAMETERS": (len(PARAMETERS),),
+        "FRAME_INDEX": (1,),
+        "QUALITY_USED": (1,),
+    }
     for name, shape in shapes.items():
         if name in tensors and tensors[name].shape != shape:
             raise SessionError(f"{name} is {list(tensors[name].shape)}; expected {list(shape)}")
+    if "QUALITY_USED" in tensors and tensors["QUALITY_USED"][0] not in list(Quality)[1:]:
+        raise SessionError(f"QUALITY_USED is {tensors['QUALITY_USED'][0]}; expected 1 to {max(Quality).value}")
     return Answer(int(tensors["FRAME_INDEX"][0]), tensors)
 
 
 def make_frame(index: int, latency_s: float, tensors: Mapping[str, NDArray[Any]]) -> Frame:
     """Make the frame that a caller sees of an answer's tensors."""
-    access_unit, keyframe = tensors.get("ACCESS_UNIT"), tensors.get("KEYFRAME")
+    access_unit, keyframe, used = (tensors.get(name) for name in ("ACCESS_UNIT", "KEYFRAME", "QUALITY_USED"))
     return Frame(
         index=index,
         latency_s=latency_s,
@@ -222,6 +248,7 @@ def make_frame(index: int, latency_s: float, tensors: Mapping[str, NDArray[Any]]
         keyframe=keyframe is not None and bool(keyframe.reshape(-1)[0]),
         parameters=tensors.get("PARAMETERS"),
         visemes=tensors.get("VISEME"),
+        quality=None if used is None else Quality(int(used[0])),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from tritonclient.grpc import service_pb2
 
 from facestream.contract import FRAME_RATE, LOOKAHEAD_FRAMES
 from facestream.protocol import Frame
+from facestream.quality import NAMES, Quality
 
 DEADLINE_S = 1.0 / FRAME_RATE
 
@@ -75,6 +77,7 @@ class Stopwatch:
     latencies_s: list[float] = field(default_factory=list)
     first_frame_s: float | None = None
     total_s: float = 0.0
+    qualities: Counter[Quality] = field(default_factory=Counter)
 
     def note(self, frame: Frame) -> None:
         """Call for each frame, before anything is done with it."""
@@ -82,6 +85,8 @@ class Stopwatch:
         if self.first_frame_s is None:
             self.first_frame_s = self.total_s
         self.latencies_s.append(frame.latency_s)
+        if frame.quality is not None:
+            self.qualities[frame.quality] += 1
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,8 @@ class Report:
     first_frame_ms: float
     realtime: bool
     stages: tuple[StageTime, ...] = ()
+    qualities: Mapping[str, int] = field(default_factory=dict)
+    """Frames by the name of the tier that they were drawn in; empty where there were no pictures."""
 
     @classmethod
     def of(cls, watch: Stopwatch, realtime: bool, stages: list[StageTime]) -> Report:
@@ -117,10 +124,11 @@ class Report:
             first_frame_ms=(watch.first_frame_s or 0.0) * 1e3,
             realtime=realtime,
             stages=tuple(stages),
+            qualities={NAMES[tier]: count for tier, count in sorted(watch.qualities.items())},
         )
 
     def __str__(self) -> str:
-        rows: Mapping[str, str] = {
+        rows: dict[str, str] = {
             "frames": f"{self.frames} ({self.frames / FRAME_RATE:.2f} s of video)",
             "time": f"{self.seconds:.2f} s, {self.fps:.1f} frames/s" + (", paced to 30" if self.realtime else ""),
             "latency": f"p50 {self.p50_ms:.1f} ms, p95 {self.p95_ms:.1f} ms, p99 {self.p99_ms:.1f} ms",
@@ -129,6 +137,8 @@ class Report:
             "first frame": f"{self.first_frame_ms:.1f} ms after the session began",
             "look-ahead": f"{LOOKAHEAD_FRAMES} frames, {LOOKAHEAD_FRAMES * DEADLINE_S * 1e3:.1f} ms beside the latency",
         }
+        if self.qualities:
+            rows["quality"] = ", ".join(f"{name}: {count} frames" for name, count in self.qualities.items())
         width = max(map(len, rows))
         lines = [f"{name:<{width}}  {value}" for name, value in rows.items()]
         if self.stages:

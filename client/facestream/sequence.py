@@ -84,6 +84,12 @@ class SequenceTable(Generic[State]):
     def __len__(self) -> int:
         return len(self._live)
 
+    def peek(self, correlation_id: int) -> State | None:
+        """The session's state, outside of a request and not to be changed; None where it is not live."""
+        with self._lock:
+            entry = self._live.get(correlation_id)
+        return None if entry is None else entry[0]
+
     def evict_idle(self) -> int:
         """Forgets sessions idle for longer than `idle_seconds`; returns how many."""
         with self._lock:

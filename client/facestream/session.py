@@ -37,7 +37,8 @@ from facestream.errors import (
     SessionLost,
 )
 from facestream.exchange import Exchange
-from facestream.protocol import ENSEMBLES, Frame, Output, Sound, emotion_vector
+from facestream.protocol import ENSEMBLES, Frame, Output, Sound, emotion_vector, quality_tier
+from facestream.quality import QualityName
 
 MAX_UNREAD_FRAMES = 3 * FRAME_RATE
 """`Session.send` refuses more sound while so many frames wait to be read."""
@@ -70,6 +71,7 @@ class Client:
         avatar: str = "",
         output: Output = "rgb",
         emotion: Mapping[str, float] | None = None,
+        quality: QualityName = "auto",
         max_in_flight: int = 4,
         deadline: float = 10.0,
         resume_seconds: float = 5.0,
@@ -81,6 +83,9 @@ class Client:
             avatar: Name of an avatar of the server. Output "parameters" needs none.
             output: "rgb": pictures; "h264": packets; "parameters": the 73 face parameters and no picture.
             emotion: Intensities from 0 to 1 by the names in `facestream.parameters.EMOTIONS`.
+            quality: How much work goes into the face: "fast", "standard", "high", or "auto" for the best that the
+                server's load allows. `Frame.quality` tells what it was. A tier that the server lacks is refused with
+                `BadInput`. Output "parameters" has no face, and none of it.
             max_in_flight: Requests on the way at a time. More of them hide a slower network, and let `set_emotion`
                 and `cancel` take effect later.
             deadline: Seconds that the server may take for one frame before `FrameTimeout`.
@@ -89,7 +94,7 @@ class Client:
                 seeds blinks and head movement: the same sound under the same id gives the same frames. None: random.
         """
         exchange = Exchange(avatar, output, max_in_flight, correlation_id)
-        return Session(self.url, exchange, emotion, deadline, resume_seconds)
+        return Session(self.url, exchange, emotion, quality, deadline, resume_seconds)
 
     def check_ready(self, output: Output = "rgb", timeout: float = 2.0) -> None:
         """Raise `ServerUnavailable` unless a server answers and serves what `output` needs."""
@@ -137,9 +142,15 @@ class Session(Conversation[GrpcStream]):
     """
 
     def __init__(
-        self, url: str, exchange: Exchange, emotion: Mapping[str, float] | None, deadline: float, resume_seconds: float
+        self,
+        url: str,
+        exchange: Exchange,
+        emotion: Mapping[str, float] | None,
+        quality: str,
+        deadline: float,
+        resume_seconds: float,
     ) -> None:
-        super().__init__(url, exchange, emotion, deadline, resume_seconds)
+        super().__init__(url, exchange, emotion, quality, deadline, resume_seconds)
         # All that changes in a session is guarded by this; whoever waits for a change of it, waits here.
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -225,6 +236,16 @@ class Session(Conversation[GrpcStream]):
         with self._changed:
             self._emotion = vector
 
+    def set_quality(self, quality: QualityName) -> None:
+        """Change the quality from the sound on that is sent next; the server fades to it within 8 frames.
+
+        Where the server lacks the tier, each chunk sent with it is refused: `frames` raises `BadInput`, the session
+        goes on, and another `set_quality` mends it.
+        """
+        tier = quality_tier(quality)
+        with self._changed:
+            self._quality = tier
+
     def cancel(self) -> None:
         """End the session now, from any thread; who waits for a frame gets `SessionClosed`. Waits for nothing."""
         with self._changed:
@@ -266,7 +287,7 @@ class Session(Conversation[GrpcStream]):
             while load() >= self._exchange.max_in_flight:
                 self._wait()
                 self._raise_if_over()
-            self._exchange.push(chunk, self._emotion)
+            self._exchange.push(chunk, self._emotion, self._quality)
             self._pump()
             self._changed.notify_all()
 

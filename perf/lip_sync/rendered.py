@@ -215,7 +215,7 @@ class RenderedLips:
         self._avatar = DrawnAvatar(avatar, repository)
         self._cache = cache
         stages = [repository / stage / "1" / "model.onnx" for stage in ("face_geometry", "renderer", "compositor")]
-        stages += [repository / "stabilizer" / "1" / "mouth_stabilizer.py", self._avatar.path, Path(__file__)]
+        stages += [repository / "stabilizer" / "1" / "canvas_stabilizer.py", self._avatar.path, Path(__file__)]
         stages.append(Path(__file__).with_name("mouth_pixels.py"))
         self._origin = hashlib.sha256(b"".join(path.read_bytes() for path in stages))
 

@@ -33,6 +33,7 @@ class Seen(NamedTuple):
     sound: NDArray[np.float32]
     avatar: str | None
     emotion: NDArray[np.float32]
+    quality: int | None
     connection: int
 
 
@@ -40,6 +41,7 @@ class Seen(NamedTuple):
 class _Sequence:
     heard: deque[NDArray[np.float32]] = field(default_factory=lambda: deque(maxlen=21))
     steps: int = 0
+    quality: int | None = None
 
 
 def expected_sums(sound: NDArray[np.float32]) -> list[float]:
@@ -92,6 +94,7 @@ class FakeRepository:
             return response
         sequence.heard.append(seen.sound)
         sequence.steps += 1
+        sequence.quality = seen.quality
         index = sequence.steps - 1 - LOOKAHEAD_FRAMES
         if number == self.skip_index_at:
             index += 1
@@ -207,6 +210,7 @@ def _read(request: Any, connection: int) -> Seen:
         sound=np.frombuffer(raw["AUDIO"], "<f4"),
         avatar=raw["AVATAR"].rstrip(b"\0").decode() if "AVATAR" in raw else None,
         emotion=np.frombuffer(raw["EMOTION"], "<f4"),
+        quality=raw["QUALITY"][0] if "QUALITY" in raw else None,
         connection=connection,
     )
 
@@ -217,6 +221,8 @@ def _write(response: Any, model: str, index: int, sequence: _Sequence) -> None:
         response.raw_output_contents.append(array.tobytes())
 
     add("FRAME_INDEX", "INT64", np.array([index], dtype=np.int64))
+    if model != "avatar_parameters":
+        add("QUALITY_USED", "UINT8", np.array([sequence.quality or 1], dtype=np.uint8))
     if model == "avatar":
         add("FRAME", "UINT8", np.full((FRAME_SIZE, FRAME_SIZE, 3), sequence.steps % 256, dtype=np.uint8))
     elif model == "avatar_h264":

@@ -10,6 +10,7 @@ from facestream import contract
 from facestream.avatar.layers_canvas import AVATAR_TENSORS
 from facestream.parameters import ARKIT, EMOTIONS, PARAMETERS
 from facestream.prosody import Prosody
+from facestream.quality import REFINERS
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 
 from export.ensembles import REPOSITORY, read_config
@@ -31,6 +32,8 @@ SHAPES = {
     "PARAMETERS": [len(PARAMETERS)],
     "FRAME": [contract.FRAME_SIZE, contract.FRAME_SIZE, 3],
     "FRAME_INDEX": [1],
+    "QUALITY": [1],
+    "QUALITY_USED": [1],
 }
 
 
@@ -38,7 +41,8 @@ def test_every_folder_is_a_model_and_every_stage_is_there() -> None:
     """Triton refuses to become ready for one folder that is no model."""
     assert {path.name for path in REPOSITORY.iterdir()} == set(CONFIGS)
     assert all(config.name == name for name, config in CONFIGS.items())
-    assert set(NEURAL) == {"speech_encoder", "expression", "face_geometry", "renderer", "compositor"}
+    graphs = {"speech_encoder", "expression", "face_geometry", "renderer", "compositor"}
+    assert set(NEURAL) == graphs | set(REFINERS.values())
     assert set(STATEFUL) == {"avatar_store", "audio_frontend", "motion", "stabilizer", "video_encoder"}
 
 

@@ -20,7 +20,16 @@ from facestream.errors import (
 )
 from facestream.exchange import Exchange
 from facestream.parameters import EMOTIONS
-from facestream.protocol import build_request, check_chunk, emotion_vector, error_from_message, parse_response
+from facestream.protocol import (
+    build_request,
+    check_chunk,
+    emotion_vector,
+    error_from_message,
+    make_frame,
+    parse_response,
+    quality_tier,
+)
+from facestream.quality import Quality
 from tritonclient.grpc import service_pb2
 
 SILENCE = np.zeros(CHUNK_SAMPLES, dtype=np.float32)
@@ -33,6 +42,7 @@ def request(output: Any = "rgb", **changes: Any) -> Any:
         "chunk": SILENCE + 0.5,
         "avatar": "ada",
         "emotion": emotion_vector({"sad": 0.25}),
+        "quality": Quality.HIGH,
         "start": True,
         "end": False,
     }
@@ -52,11 +62,13 @@ def test_request_carries_the_sequence_and_the_tensors() -> None:
         ("AUDIO", "FP32", [1, 800]),
         ("AVATAR", "UINT8", [1, AVATAR_NAME_BYTES]),
         ("EMOTION", "FP32", [1, 8]),
+        ("QUALITY", "UINT8", [1, 1]),
     ]
     assert message.raw_input_contents[0] == struct.pack("<f", 0.5) * 800
     assert message.raw_input_contents[1] == encode_avatar_name("ada").tobytes()
     assert np.frombuffer(message.raw_input_contents[2], "<f4")[EMOTIONS.index("sad")] == 0.25
-    assert [tensor.name for tensor in message.outputs] == ["FRAME", "FRAME_INDEX"]
+    assert message.raw_input_contents[3] == b"\3"
+    assert [tensor.name for tensor in message.outputs] == ["FRAME", "QUALITY_USED", "FRAME_INDEX"]
 
 
 def test_face_parameters_need_no_avatar() -> None:
@@ -85,6 +97,13 @@ def test_emotions_that_do_not_exist(emotion: dict[str, float], words: str) -> No
         emotion_vector(emotion)
 
 
+def test_quality_that_does_not_exist() -> None:
+    """The error names what was given and what is known."""
+    with pytest.raises(BadInput, match="'best'; expected one of auto, fast, standard, high"):
+        quality_tier("best")
+    assert quality_tier("auto") is Quality.AUTO
+
+
 @pytest.mark.parametrize(
     ("chunk", "words"),
     [
@@ -109,24 +128,45 @@ def answer(**tensors: tuple[str, list[int], bytes]) -> Any:
 
 
 INDEX = ("INT64", [1, 1], struct.pack("<q", -2))
+USED = ("UINT8", [1, 1], b"\2")
 
 
 def test_answer_is_read() -> None:
     """The packet's length is its own: nothing may be cut off or added."""
     found = parse_response(
         "h264",
-        answer(FRAME_INDEX=INDEX, ACCESS_UNIT=("UINT8", [1, 5], b"12345"), KEYFRAME=("BOOL", [1, 1], b"\1")),
+        answer(
+            FRAME_INDEX=INDEX,
+            ACCESS_UNIT=("UINT8", [1, 5], b"12345"),
+            KEYFRAME=("BOOL", [1, 1], b"\1"),
+            QUALITY_USED=USED,
+        ),
     )
     assert found.frame_index == -2
     assert found.tensors["ACCESS_UNIT"].tobytes() == b"12345"
     assert found.tensors["KEYFRAME"].tolist() == [True]
+    assert make_frame(0, 0.0, found.tensors).quality is Quality.STANDARD
 
 
 @pytest.mark.parametrize(
     ("output", "tensors", "words"),
     [
         ("h264", {"FRAME_INDEX": INDEX}, "lacks ACCESS_UNIT, KEYFRAME"),
-        ("rgb", {"FRAME_INDEX": INDEX, "FRAME": ("UINT8", [1, 2, 2, 3], b"\0" * 12)}, r"\[2, 2, 3\]; expected \[512"),
+        (
+            "rgb",
+            {"FRAME_INDEX": INDEX, "QUALITY_USED": USED, "FRAME": ("UINT8", [1, 2, 2, 3], b"\0" * 12)},
+            r"\[2, 2, 3\]; expected \[512",
+        ),
+        (
+            "h264",
+            {
+                "FRAME_INDEX": INDEX,
+                "ACCESS_UNIT": ("UINT8", [1, 1], b"1"),
+                "KEYFRAME": ("BOOL", [1, 1], b"\1"),
+                "QUALITY_USED": ("UINT8", [1, 1], b"\0"),
+            },
+            "QUALITY_USED is 0; expected 1 to 3",
+        ),
         ("rgb", {"FRAME_INDEX": INDEX, "FRAME": ("UINT8", [1, 512, 512, 3], b"\0")}, "1 bytes"),
         ("rgb", {"FRAME_INDEX": ("INT64", [2, 1], b"\0" * 16)}, "batch of one"),
         ("rgb", {"FRAME_INDEX": ("FP64", [1, 1], b"\0" * 8)}, "FP64"),

@@ -19,6 +19,7 @@ from facestream.audio import SoundFile
 from facestream.errors import BadInput, ServerUnavailable
 from facestream.parameters import EMOTIONS, PARAMETERS
 from facestream.protocol import Frame, Output
+from facestream.quality import NAMES
 from facestream.report import Report, Stopwatch, stage_times
 from facestream.session import Client, Session
 from facestream.video import Soundtrack, VideoWriter
@@ -49,6 +50,12 @@ def add_film_options(parser: argparse.ArgumentParser, avatar: str = "") -> None:
         default=[],
         metavar="NAME=INTENSITY",
         help=f"0 to 1; may be given several times; names: {', '.join(EMOTIONS)}",
+    )
+    parser.add_argument(
+        "--quality",
+        choices=NAMES,
+        default="auto",
+        help="how much work goes into the face; auto: the best that the server's load allows (default: %(default)s)",
     )
     parser.add_argument(
         "--pictures", action="store_true", help="take pictures from the server and encode them here, instead of H.264"
@@ -117,6 +124,7 @@ def filming(
                 options.avatar,
                 output,
                 emotion,
+                options.quality,
                 max_in_flight=options.in_flight,
                 deadline=options.deadline,
                 correlation_id=options.seed,

@@ -11,7 +11,8 @@ import threading
 from pathlib import Path
 from types import FrameType
 
-from facestream.contract import AVATARS_VARIABLE, MAX_SESSIONS_VARIABLE, VOICES_VARIABLE
+from facestream.contract import AVATARS_VARIABLE, MAX_QUALITY_VARIABLE, MAX_SESSIONS_VARIABLE, VOICES_VARIABLE
+from facestream.quality import NAMES
 from facestream.server import FetchError, ServerError, TritonServer
 from facestream.server.wheel import checkout
 
@@ -32,6 +33,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--grpc-port", type=int, default=8001, metavar="N", help="default: %(default)s")
     parser.add_argument("--http-port", type=int, default=8000, metavar="N", help="default: %(default)s")
     parser.add_argument("--metrics-port", type=int, default=8002, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--max-quality",
+        choices=NAMES[1:],
+        help="draw no better tier than this, and let sessions with quality auto have it where the load allows "
+        "(default: all by name; by itself no more than fast on a machine without a GPU)",
+    )
     parser.add_argument("--max-sessions", type=int, metavar="N", help="refuse further sessions than so many")
     parser.add_argument(
         "--drain-seconds",
@@ -62,6 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"facestream serve: --{option} {folder} is not a folder", file=sys.stderr)
             return 2
         environment[variable] = str(folder.resolve())
+    if arguments.max_quality is not None:
+        environment[MAX_QUALITY_VARIABLE] = arguments.max_quality
     if arguments.max_sessions is not None:
         environment[MAX_SESSIONS_VARIABLE] = str(arguments.max_sessions)
 

@@ -1,4 +1,7 @@
-"""avatar_store: the tensors of a session's avatar, and the first look at what it was asked for."""
+"""avatar_store: the tensors of a session's avatar, and the first look at what it was asked for.
+
+The tier of quality is looked at here, too, though `stabilizer` draws it: what is refused here has moved no other stage.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import numpy as np
 from avatar_shelf import AvatarChoice, AvatarShelf
 from facestream.avatar_name import decode_avatar_name
 from facestream.contract import AVATARS_VARIABLE
+from facestream.quality import Quality, Tiers, check_quality
 from facestream.sequence import BadInput
 from facestream.sequence_stage import SequenceStage, Tensors
 from numpy.typing import NDArray
@@ -18,7 +22,15 @@ from numpy.typing import NDArray
 _ADMITTED = np.array([True])
 
 
-class TritonPythonModel(SequenceStage[AvatarChoice]):
+class _Choice:
+    """State of one session."""
+
+    def __init__(self) -> None:
+        self.avatar = AvatarChoice()
+        self.quality = Quality.AUTO  # the tier that was looked at last
+
+
+class TritonPythonModel(SequenceStage[_Choice]):
     """Triton's entry point."""
 
     def load(self, model_folder: str) -> None:
@@ -26,12 +38,25 @@ class TritonPythonModel(SequenceStage[AvatarChoice]):
         own = os.environ.get(AVATARS_VARIABLE)
         self._shelf = AvatarShelf([Path(own), *folders] if own else folders)
 
-    def create(self, correlation_id: int) -> AvatarChoice:
-        return AvatarChoice()
+        self._tiers = Tiers(_model_ready)
 
-    def step(self, state: AvatarChoice, inputs: Tensors) -> Mapping[str, NDArray[Any]]:
+    def create(self, correlation_id: int) -> _Choice:
+        return _Choice()
+
+    def step(self, state: _Choice, inputs: Tensors) -> Mapping[str, NDArray[Any]]:
         try:
             name = decode_avatar_name(inputs["AVATAR"])
+            quality = check_quality(int(inputs["QUALITY"][0])) if "QUALITY" in inputs else Quality.AUTO
+            if quality is not state.quality:  # one that fails later on falls back, and QUALITY_USED says so
+                self._tiers.check(quality)
         except ValueError as error:
             raise BadInput(str(error)) from error
-        return {"ADMITTED": _ADMITTED, **state.tensors(name, self._shelf)}
+        tensors = state.avatar.tensors(name, self._shelf)
+        state.quality = quality
+        return {"ADMITTED": _ADMITTED, **tensors}
+
+
+def _model_ready(name: str) -> bool:
+    import triton_python_backend_utils as pb_utils  # exists inside of Triton's Python stub only
+
+    return bool(pb_utils.is_model_ready(name))

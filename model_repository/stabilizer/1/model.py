@@ -1,22 +1,136 @@
-"""stabilizer: the canvas's texture, steadied against its own previous output."""
+"""stabilizer: the canvas's texture, drawn in the session's tier of quality and steadied against its previous output."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
+import cv2
+import numpy as np
+from canvas_stabilizer import CanvasStabilizer
+from facestream.quality import Quality, Tiers, automatic_limit
 from facestream.sequence_stage import SequenceStage, Tensors
-from mouth_stabilizer import MouthStabilizer
+from facestream.triton_tensor import from_triton
+from governor import Governor
 from numpy.typing import NDArray
+from refiners import Refined, Refiners
+from tier_fade import TierFade, Weights, main_tier, models
+
+_START = 1  # TRITONSERVER_REQUEST_FLAG_SEQUENCE_START
+_ONLY_FAST: Weights = {Quality.FAST: 1.0}
 
 
-class TritonPythonModel(SequenceStage[MouthStabilizer]):
-    """Triton's entry point."""
+class _Portrayal:
+    """State of one session."""
 
-    def create(self, correlation_id: int) -> MouthStabilizer:
-        return MouthStabilizer()
+    def __init__(self, correlation_id: int) -> None:
+        self.correlation_id = correlation_id
+        self.fade = TierFade()
+        self.stabilizer = CanvasStabilizer()
 
-    def step(self, state: MouthStabilizer, inputs: Tensors) -> Mapping[str, NDArray[Any]]:
-        return {
-            "STABLE_TEXTURE": state.step(inputs["CANVAS_TEXTURE"], inputs["CANVAS_FLOW"], int(inputs["FRAME_INDEX"][0]))
-        }
+
+class _Plan(NamedTuple):
+    """What is drawn for one frame beside the texture that came."""
+
+    weights: Weights
+    textures: Mapping[Quality, NDArray[np.float32]]
+
+
+class TritonPythonModel(SequenceStage[_Portrayal]):
+    """Triton's entry point.
+
+    `execute` first has the refiners draw the frames of all its requests together, then steps through them.
+    """
+
+    def load(self, model_folder: str) -> None:
+        cv2.setNumThreads(1)  # stages share the cores
+        self._refiners = Refiners(_warn)
+        self._tiers = Tiers(lambda name: True)  # which of them are ready is asked where it matters
+        self._governor = Governor(automatic_limit())
+        self._plans: dict[int, _Plan] = {}
+
+    def create(self, correlation_id: int) -> _Portrayal:
+        return _Portrayal(correlation_id)
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        began = time.perf_counter()
+        try:
+            self._plans = self._draw(requests)
+        except Exception:  # without plans the frames are those of `fast`
+            _warn(traceback.format_exc())
+            self._plans = {}
+        responses = super().execute(requests)
+        self._governor.worked(time.perf_counter() - began)
+        return responses
+
+    def step(self, state: _Portrayal, inputs: Tensors) -> Mapping[str, NDArray[Any]]:
+        plan = self._plans.pop(state.correlation_id, None) or _Plan(state.fade.next(Quality.FAST), {})
+        texture, weights = _mix(inputs["CANVAS_TEXTURE"], plan)
+        steady = state.stabilizer.step(texture, inputs["CANVAS_FLOW"], int(inputs["FRAME_INDEX"][0]))
+        state.fade.advance(weights)
+        return {"STABLE_TEXTURE": steady, "QUALITY_USED": np.array([main_tier(weights)], np.uint8)}
+
+    def _draw(self, requests: Sequence[Any]) -> dict[int, _Plan]:
+        """The plans of these requests by correlation id; each is of another session."""
+        import triton_python_backend_utils as pb_utils  # exists inside of Triton's Python stub only
+
+        weights: dict[int, Weights] = {}
+        wanted: dict[Quality, list[Any]] = {}
+        drawn_for: dict[Quality, list[int]] = {}
+        for request in requests:
+            session = request.correlation_id()
+            state = None if request.flags() & _START else self._sessions.peek(session)
+            tensor = pb_utils.get_input_tensor_by_name(request, "QUALITY")
+            asked = Quality.AUTO if tensor is None else _tier(int(from_triton(tensor).flat[0]))
+            fade = TierFade() if state is None else state.fade
+            weights[session] = fade.next(self._target(session, asked))
+            for tier in models(weights[session]):
+                wanted.setdefault(tier, []).append(request)
+                drawn_for.setdefault(tier, []).append(session)
+        refined: dict[Quality, Refined] = self._refiners.draw(wanted) if wanted else {}
+        textures: dict[int, dict[Quality, NDArray[np.float32]]] = {session: {} for session in weights}
+        for tier, answer in refined.items():
+            self._governor.refined(tier, len(answer.textures), answer.seconds)
+            for session, texture in zip(drawn_for[tier], answer.textures, strict=True):
+                textures[session][tier] = texture
+        return {session: _Plan(weights[session], textures[session]) for session in weights}
+
+    def _target(self, session: int, asked: Quality) -> Quality:
+        """The tier that a session's frames are to have from now on."""
+        if asked is not Quality.AUTO:
+            self._governor.end(session)
+            return asked if asked is Quality.FAST or self._refiners.ready(asked) else Quality.FAST
+        if self._governor.limit is Quality.FAST:
+            return Quality.FAST
+        offered = [tier for tier in self._tiers.offered() if tier is Quality.FAST or self._refiners.ready(tier)]
+        return self._governor.frame(session, offered)
+
+
+def _mix(fast: NDArray[np.float32], plan: _Plan) -> tuple[NDArray[np.float32], Weights]:
+    """The texture of a plan and the shares that are really in it: those of a tier that failed are FAST's."""
+    drawn = {tier: weight for tier, weight in plan.weights.items() if tier in plan.textures}
+    if not drawn:
+        return fast, _ONLY_FAST
+    if 1.0 in drawn.values():
+        return plan.textures[next(iter(drawn))], drawn
+    rest = 1.0 - sum(drawn.values())
+    texture = rest * fast
+    for tier, weight in drawn.items():
+        texture += weight * plan.textures[tier]
+    return texture, ({**drawn, Quality.FAST: rest} if rest > 1e-6 else drawn)
+
+
+def _tier(value: int) -> Quality:
+    """The tier of a byte that `avatar_store` has seen; one that came around it must not fail the others' frames."""
+    try:
+        return Quality(value)
+    except ValueError:
+        return Quality.AUTO
+
+
+def _warn(message: str) -> None:
+    import triton_python_backend_utils as pb_utils
+
+    pb_utils.Logger.log_warn(message)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from canvas_stabilizer import CanvasStabilizer
 from facestream.sequence import SessionLost
-from mouth_stabilizer import MouthStabilizer
 
 SHAPE = (4, 48, 48)
 STILL = np.zeros((2, 48, 48), np.float32)
@@ -21,7 +21,7 @@ def pattern(shift: float = 0.0) -> np.ndarray:
 def test_flicker_is_halved() -> None:
     noise = np.random.default_rng(0).normal(0, 1, (60, *SHAPE)).astype(np.float32)
     noise[:, 3:] *= 0.004
-    stabilizer = MouthStabilizer()
+    stabilizer = CanvasStabilizer()
     shown = np.array([stabilizer.step(pattern() + noise[i], STILL, i - 2) for i in range(60)])
     before = np.diff(pattern()[None] + noise, axis=0)[5:].std(axis=(0, 2, 3))
     after = np.diff(shown, axis=0)[5:].std(axis=(0, 2, 3))
@@ -29,7 +29,7 @@ def test_flicker_is_halved() -> None:
 
 
 def test_known_motion_is_followed_without_blur_or_lag() -> None:
-    stabilizer = MouthStabilizer()
+    stabilizer = CanvasStabilizer()
     for i in range(12):
         # content that moves right by 1 px a frame: each pixel shows a photo point that lies ever further left
         shown = stabilizer.step(pattern(i), STILL - np.array([[[i]], [[0]]], np.float32), i - 2)
@@ -39,7 +39,7 @@ def test_known_motion_is_followed_without_blur_or_lag() -> None:
 
 def test_teeth_that_appear_are_shown_at_once() -> None:
     """A blend over a real change would leave a ghost of the closed lips on the teeth."""
-    stabilizer = MouthStabilizer()
+    stabilizer = CanvasStabilizer()
     stabilizer.step(pattern(), STILL, -2)
     opened = pattern()
     opened[:4, 20:30, 10:38] = np.array([200, 190, 180, 1.0])[:, None, None]
@@ -48,13 +48,13 @@ def test_teeth_that_appear_are_shown_at_once() -> None:
 
 
 def test_resting_mouth_is_left_bit_for_bit() -> None:
-    stabilizer = MouthStabilizer()
+    stabilizer = CanvasStabilizer()
     for i in range(3):
         assert np.array_equal(stabilizer.step(pattern(), STILL, i - 2), pattern())
 
 
 def test_frames_out_of_order_and_broken_textures_end_the_session() -> None:
-    stabilizer = MouthStabilizer()
+    stabilizer = CanvasStabilizer()
     with pytest.raises(SessionLost, match="frame 9"):
         stabilizer.step(pattern(), STILL, 9)
     with pytest.raises(SessionLost, match="not finite"):

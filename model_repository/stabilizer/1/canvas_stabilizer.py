@@ -1,0 +1,108 @@
+"""Steadies the texture of the canvas from frame to frame, along the motion that the geometry knows.
+
+The previous output is moved to where its content lies now: the flow of both frames tells which point of the photo each
+pixel shows, so a pixel x of this frame finds its past at x + (flow_now(x) - flow_before(x)), to first order. There it
+is blended in where both agree up to flicker; where they differ by more (teeth appear, lids close) the new one stands.
+What is tolerated shrinks where the skin moves fast: there flicker is not seen, but lag would be.
+
+Nothing drifts. An output is a mean of this frame's texture and at most KEEP of the output before it, so what was there
+k frames ago has lost all but KEEP**k of its weight; and a texture that repeats comes to rest on itself, bit for bit.
+The photo below the texture is not touched at all.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from facestream.contract import LOOKAHEAD_FRAMES
+from facestream.sequence import FrameOrder, SessionLost
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+KEEP = 0.6
+"""Share of the past in a pixel that differs by nothing: a time constant of two frames."""
+
+TOLERANCE = (12.0, 12.0, 12.0, 0.05)
+"""Difference at which the past of a resting pixel has lost its weight: RGB levels, cover."""
+
+FAST_PX = 2.0
+"""A pixel whose content moves by this much between two frames tolerates FAST_SHARE of what a resting one does."""
+FAST_SHARE = 0.4
+
+_STILL_PX = 0.02
+"""Motion below this needs no resampling."""
+_SAME = 1e-3
+"""A difference below this share of the tolerance, everywhere, is none: the new texture stands as it is."""
+
+
+class CanvasStabilizer:
+    """Previous output of one session."""
+
+    def __init__(self, keep: float = KEEP) -> None:
+        """`keep` 0 lets every texture through as it is."""
+        self._order = FrameOrder(-LOOKAHEAD_FRAMES)
+        self._keep = keep
+        self._texture: Floats | None = None  # (h, w, 4), of the previous frame
+        self._flow: Floats | None = None
+        self._places: tuple[Floats, Floats] | None = None
+
+    def check(self, frame_index: int) -> None:
+        """Raises SessionLost where `frame_index` is not the next one."""
+        self._order.check(frame_index)
+
+    def step(self, texture: Floats, flow: Floats, frame_index: int) -> Floats:
+        """The steadied texture of the next frame.
+
+        Args:
+            texture: (4, h, w): RGB to add (levels, premultiplied), and cover (share of the photo that it takes away).
+            flow: (2, h, w): displacement from each pixel to the photo's pixel that it shows, x and y, px.
+            frame_index: of the shown frame.
+
+        Returns:
+            Like `texture`.
+
+        Raises:
+            SessionLost: `frame_index` is not the next one, or the texture is not finite; nothing has changed.
+        """
+        self.check(frame_index)
+        if not np.isfinite(texture).all():
+            raise SessionLost("CANVAS_TEXTURE holds a value that is not finite; begin anew with START")
+        self._order.advance()
+        steady = self._blend(texture, flow)
+        self._texture, self._flow = cv2.merge(list(steady)), flow.copy()
+        return steady
+
+    def _blend(self, texture: Floats, flow: Floats) -> Floats:
+        """`texture` with its past blended in; the same array where there is nothing to blend."""
+        if self._texture is None or self._flow is None or not self._keep:
+            return texture
+        motion = flow - self._flow
+        moves = max(float(motion.max()), -float(motion.min())) > _STILL_PX
+        past = np.stack(cv2.split(self._follow(self._texture, motion) if moves else self._texture))
+        change = past - texture
+        excess = np.abs(change[3]) * (TOLERANCE[0] / TOLERANCE[3])
+        for plane in change[:3]:
+            np.maximum(excess, np.abs(plane), out=excess)
+        if float(excess.max()) < _SAME * TOLERANCE[0]:
+            return texture
+        if moves:
+            excess *= 1.0 + (1.0 / FAST_SHARE - 1.0) * np.minimum(cv2.magnitude(*motion) * (1.0 / FAST_PX), 1.0)
+        excess *= 1.0 / TOLERANCE[0]
+        excess *= excess
+        weight = np.maximum(self._keep - self._keep * excess, 0.0)
+        change *= weight
+        change += texture
+        return change
+
+    def _follow(self, texture: Floats, motion: Floats) -> Floats:
+        """A texture (h, w, 4) where its content lies now, moved by `motion` (2, h, w) px."""
+        if self._places is None:
+            height, width = motion.shape[1:]
+            across, down = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+            self._places = across, down
+        across, down = self._places
+        moved = cv2.remap(
+            texture, across + motion[0], down + motion[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        return np.asarray(moved, np.float32)

@@ -1,0 +1,114 @@
+"""Calls the models of the better tiers from within the stage: business logic scripting (BLS) of Triton.
+
+All frames of one call of the stage that a tier draws go in one request, and the tiers run side by side. What a refiner
+takes has the names of the stage's own inputs, so a frame's tensors are handed on where they lie.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from facestream.quality import REFINERS, Quality
+from facestream.triton_tensor import from_triton, to_triton
+from numpy.typing import NDArray
+
+OUTPUT: Final = "REFINED_TEXTURE"
+INPUTS: Final = (
+    "PARAMETERS",
+    "CANVAS_FLOW",
+    "CANVAS_TEXTURE",
+    "AVATAR_PHOTO",
+    "AVATAR_CONSTANTS",
+    "AVATAR_ADAPTER",
+)
+"""Everything that a refiner is given."""
+
+REST_SECONDS: Final = 5.0
+"""A refiner that failed is not asked again for so long."""
+
+
+class Refined(NamedTuple):
+    """What one refiner gave for a batch of frames."""
+
+    textures: NDArray[np.float32]
+    """(n, 4, h, w), in the order of the requests."""
+    seconds: float
+
+
+class Refiners:
+    """The refiner models of this server."""
+
+    def __init__(self, warn: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        """`warn` is told of a failure in words for the server's log."""
+        self._warn = warn
+        self._clock = clock
+        self._resting: dict[Quality, float] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def ready(self, tier: Quality) -> bool:
+        """Whether the tier's model is there and has not failed of late."""
+        return self._clock() >= self._resting.get(tier, float("-inf")) and model_ready(REFINERS[tier])
+
+    def draw(self, wanted: Mapping[Quality, Sequence[Any]]) -> dict[Quality, Refined]:
+        """Have each tier draw the frames of these Triton requests; a tier that fails is missing in what comes back."""
+        calls = {tier: requests for tier, requests in wanted.items() if requests and self.ready(tier)}
+        if not calls:
+            return {}
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+        answers = self._loop.run_until_complete(self._draw_all(calls))
+        return {tier: answer for tier, answer in zip(calls, answers, strict=True) if answer is not None}
+
+    async def _draw_all(self, calls: Mapping[Quality, Sequence[Any]]) -> list[Refined | None]:
+        return await asyncio.gather(*(self._draw(tier, requests) for tier, requests in calls.items()))
+
+    async def _draw(self, tier: Quality, requests: Sequence[Any]) -> Refined | None:
+        import triton_python_backend_utils as pb_utils  # exists inside of Triton's Python stub only
+
+        began = time.perf_counter()
+        request = pb_utils.InferenceRequest(
+            model_name=REFINERS[tier],
+            requested_output_names=[OUTPUT],
+            inputs=[_batch(name, requests) for name in INPUTS],
+            preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
+        )
+        response = await request.async_exec()
+        if response.has_error():
+            self._rest(tier, response.error().message())
+            return None
+        textures = from_triton(pb_utils.get_output_tensor_by_name(response, OUTPUT)).copy()
+        if not np.isfinite(textures).all():
+            self._rest(tier, f"{OUTPUT} holds a value that is not finite")
+            return None
+        return Refined(textures, time.perf_counter() - began)
+
+    def _rest(self, tier: Quality, reason: str) -> None:
+        self._resting[tier] = self._clock() + REST_SECONDS
+        self._warn(f"{REFINERS[tier]} failed and rests for {REST_SECONDS:g} s, frames fall back to 'fast': {reason}")
+
+
+def model_ready(name: str) -> bool:
+    """Whether this server answers for a model just now."""
+    import triton_python_backend_utils as pb_utils
+
+    return bool(pb_utils.is_model_ready(name))
+
+
+def installed(repository: Path) -> list[Quality]:
+    """The tiers above FAST whose models lie in the repository."""
+    return [tier for tier, name in REFINERS.items() if (repository / name / "config.pbtxt").is_file()]
+
+
+def _batch(name: str, requests: Sequence[Any]) -> Any:
+    """One input of all requests together; that of a single one as it lies."""
+    import triton_python_backend_utils as pb_utils
+
+    tensors = [pb_utils.get_input_tensor_by_name(request, name) for request in requests]
+    if len(tensors) == 1:
+        return tensors[0]
+    return to_triton(name, np.concatenate([from_triton(tensor) for tensor in tensors]))

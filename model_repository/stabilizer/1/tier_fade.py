@@ -1,0 +1,49 @@
+"""The passage of a session from one tier of quality to another, spread over frames so that nobody sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from facestream.quality import REFINERS, Quality
+
+FADE_FRAMES = 8
+"""From one tier to the next in 0.27 s."""
+
+Weights = Mapping[Quality, float]
+"""Share of each tier in a frame; they add up to 1, and tiers without a share are left out."""
+
+
+class TierFade:
+    """The shares of the tiers in one session's frames.
+
+    A session's first frame has its tier at once. Then the shares move by 1/FADE_FRAMES a frame towards the wanted tier,
+    taken from the others in proportion: a wish that changes in mid-fade turns the fade, without a step.
+    """
+
+    def __init__(self) -> None:
+        self._weights: dict[Quality, float] = {}
+
+    def next(self, wanted: Quality) -> Weights:
+        """The shares of the next frame of a session that wants this tier; changes nothing."""
+        if not self._weights:
+            return {wanted: 1.0}
+        others = 1.0 - self._weights.get(wanted, 0.0)
+        left = max(others - 1.0 / FADE_FRAMES, 0.0)
+        if left < 0.5 / FADE_FRAMES:  # floats: eight eighths are not quite one
+            return {wanted: 1.0}
+        kept = {tier: weight * left / others for tier, weight in self._weights.items() if tier is not wanted}
+        return {**kept, wanted: 1.0 - left}
+
+    def advance(self, weights: Weights) -> None:
+        """A frame with these shares was shown."""
+        self._weights = dict(weights)
+
+
+def models(weights: Weights) -> list[Quality]:
+    """The tiers among these that a model has to draw."""
+    return [tier for tier in weights if tier in REFINERS]
+
+
+def main_tier(weights: Weights) -> Quality:
+    """The tier with the largest share, the better one of two with the same."""
+    return max(weights, key=lambda tier: (weights[tier], tier))
