@@ -36,10 +36,33 @@ def test_layers_are_what_the_graphs_take(fit: FaceFit) -> None:
 
 
 def test_the_border_of_the_picture_stands_still(fit: FaceFit) -> None:
-    """The graphs continue fields by zeros there; motion at the border would drag stripes into the picture."""
+    """Motion at the border would drag stripes of it into the picture; above the head there is only background."""
     made = layers.build_layers(fit, load_face_model())
-    for weights in (made["AVATAR_MESH_WEIGHT"].astype(float).sum(0), made["AVATAR_HEAD"][1].astype(float)):
-        assert max(weights[0].max(), weights[-1].max(), weights[:, 0].max(), weights[:, -1].max()) < 0.02
+    expression, head = made["AVATAR_MESH_WEIGHT"].astype(float).sum(0), made["AVATAR_HEAD"][1].astype(float)
+    assert max(expression[0].max(), expression[-1].max(), expression[:, 0].max(), expression[:, -1].max()) < 0.02
+    assert max(head[-1].max(), head[:, 0].max(), head[:, -1].max()) < 0.02
+
+
+def test_the_head_is_rigid_and_the_shoulders_hardly_follow(fit: FaceFit) -> None:
+    """A cheek that turns further than the hair on it slides beneath; shoulders that turn along are a bust's."""
+    follows = layers.build_layers(fit, load_face_model())["AVATAR_HEAD"][1].astype(float)
+    chin, brow = fit.landmarks[[152, 10], 1].astype(int) // layers_canvas.HEAD_PITCH
+    left, right = fit.landmarks[[234, 454], 0].astype(int) // layers_canvas.HEAD_PITCH
+    assert follows[brow : chin - 1, left - 1 : right + 2].min() > 0.97
+    shoulders = follows[-8:-6, 12:-12]
+    assert 0.02 < shoulders.min() <= shoulders.max() < 0.45
+    assert np.abs(np.diff(follows, axis=0)).max() < 0.25  # per node of 8 px: the neck stretches softly
+
+
+def test_the_backdrop_is_the_photo_where_the_person_is_not(fit: FaceFit) -> None:
+    """Else the background would change its colour around a head that moves."""
+    backdrop = layers.build_layers(fit, load_face_model())["AVATAR_BACKDROP"].astype(float)
+    free = backdrop[3] == 0
+    photo = fit.photo.reshape(256, 2, 256, 2, 3).mean((1, 3)).transpose(2, 0, 1)
+    assert free.mean() > 0.2
+    assert np.abs(backdrop[:3] - photo)[:, free].mean() < 1.0
+    face = fit.landmarks[:468, :2].astype(int) // layers_canvas.BACKDROP_PITCH
+    assert (backdrop[3][face[:, 1], face[:, 0]] == 255).mean() > 0.98
 
 
 def test_a_misaligned_portrait_is_refused_and_told_why(fit: FaceFit) -> None:

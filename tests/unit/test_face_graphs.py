@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
+import cv2
 import numpy as np
 import onnxruntime
 import pytest
@@ -114,6 +115,22 @@ def test_head_turns_the_way_the_parameters_say(draw: Draw, name: str, axis: int,
     """Fields point to where a pixel comes from: positive motion, negative flow. `row` is a node of 8 px."""
     assert one(draw, "ada", **{name: 0.05})["HEAD_FLOW"][axis, row, 32] < -1.0
     assert one(draw, "ada", **{name: -0.05})["HEAD_FLOW"][axis, row, 32] > 1.0
+
+
+@pytest.mark.parametrize("avatar", AVATARS)
+def test_the_background_stands_still(draw: Draw, avatar: str) -> None:
+    """A wall that moves with the head is the first sign of a warped photo. Away from the person not a bit changes."""
+    turn = {"headYaw": 0.175, "headPitch": 0.10, "headRoll": -0.10, "headX": 0.02}
+    made = one(draw, avatar, **turn)
+    photo = made["AVATAR_PHOTO"].transpose(1, 2, 0)
+    matte = made["AVATAR_BACKDROP"][3].repeat(2, 0).repeat(2, 1)
+    person = cv2.dilate((matte > 0).astype(np.uint8), np.ones((121, 121), np.uint8)) > 0
+    assert (~person).mean() > 0.05
+    np.testing.assert_array_equal(made["FRAME"][~person], photo[~person])
+    free = cv2.dilate((matte > 0).astype(np.uint8), np.ones((3, 3), np.uint8)) == 0
+    changed = np.abs(made["FRAME"].astype(int) - photo).max(2) > 0
+    assert changed[~free].mean() > 0.5  # the person did move
+    assert changed[free].mean() < 0.35  # only where the head is now
 
 
 def test_gaze_moves_the_iris_and_nothing_else(draw: Draw) -> None:

@@ -11,12 +11,14 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d
 
 from facestream.avatar import layers_canvas as canvas
 from facestream.avatar.face_model import FaceModel
 from facestream.avatar.fit import FaceFit
+from facestream.avatar.hair import hair_mask
 from facestream.avatar.layers_eyes import Eyeballs, paint_eyeballs, paint_lids
+from facestream.avatar.layers_head import backdrop_tensor, head_relief
 from facestream.avatar.layers_raster import Surface, draw_surface
 from facestream.avatar.layers_seams import (
     LEFT_LOWER_LID,
@@ -27,6 +29,7 @@ from facestream.avatar.layers_seams import (
     lid_seams,
     lip_seams,
 )
+from facestream.avatar.matte import backdrop, person_matte
 from facestream.contract import FRAME_SIZE
 from facestream.parameters import ARKIT
 
@@ -35,13 +38,8 @@ Bools = NDArray[np.bool_]
 
 FADE_CM = 4.5
 """The expression's motion fades out over this distance beyond the face's outline (Gaussian)."""
-HAIR_CM = 3.0
-"""So far beyond the outline, hair follows the head's pose as the face does; the neck does not."""
-POSE_FADE_CM = 6.0
 FRAME_MARGIN_PX = 51.0
 """The picture's border stands still; motion grows over this distance from it."""
-DEEPEST_CM = 7.0
-"""The relief is clipped so far behind the nose: steep cheeks would slide under the hair."""
 BAND_CM = 0.22
 """A layer begins to follow its seam this far inside of its own skin, where the mesh may be a pixel off."""
 LIP_FLAT_CM = 0.55
@@ -78,6 +76,8 @@ def build_layers(fit: FaceFit, model: FaceModel) -> dict[str, NDArray[np.generic
     mesh_index, mesh_weight = mesh_nodes(surface, usable, outline, fit.scale)
     seam_index, seam_weight, blend = seam_nodes(landmarks, model, lips, lids, fit.scale)
     scores = seam_scores(lips, lids)
+    matte = person_matte(fit.photo, fit.landmarks)
+    hair = hair_mask(fit.photo, matte, fit.landmarks)
     eyeballs = paint_eyeballs(fit.photo, landmarks, lids)
     tensors: dict[str, NDArray[np.generic]] = {
         "AVATAR_PHOTO": np.ascontiguousarray(fit.photo.transpose(2, 0, 1)),
@@ -86,13 +86,13 @@ def build_layers(fit: FaceFit, model: FaceModel) -> dict[str, NDArray[np.generic
         "AVATAR_SEAM_INDEX": seam_index.astype(np.int32),
         "AVATAR_SEAM_WEIGHT": seam_weight.astype(np.float16),
         "AVATAR_SEAM_BLEND": blend.astype(np.float16),
-        "AVATAR_HEAD": head_relief(surface, outline, landmarks, fit).astype(np.float16),
+        "AVATAR_HEAD": head_relief(surface, landmarks, fit, outline, matte, hair).astype(np.float16),
         "AVATAR_SCORES": scores.astype(np.float16),
         "AVATAR_LIPS": inner_lips(fit.photo, lips, fit.scale),
         "AVATAR_EYES": eyeballs.picture,
         "AVATAR_LIDS": paint_lids(fit.photo, landmarks, lids, fit.scale, cheek_colour(fit)),
         "AVATAR_CONSTANTS": constants(fit, model, lips, lids, eyeballs),
-        "AVATAR_BACKDROP": whole_picture(fit.photo),
+        "AVATAR_BACKDROP": backdrop_tensor(backdrop(fit.photo, matte), matte),
         "AVATAR_ADAPTER": np.zeros(canvas.ADAPTER_SIZE, np.float32),
     }
     for name, (dtype, shape) in canvas.AVATAR_TENSORS.items():
@@ -241,35 +241,6 @@ def seam_scores(lips: tuple[Seam, Seam], lids: list[tuple[Seam, Seam]]) -> Float
     ):
         layers[layer] = np.where(where, np.minimum(layers[layer], seam.distance(x, y, limit)), layers[layer])
     return layers
-
-
-def head_relief(surface: Surface, outline: Floats, landmarks: Floats, fit: FaceFit) -> Floats:
-    """AVATAR_HEAD [2, 64, 64]: depth relative to the pivot (px) and how far each node follows the head's pose."""
-    covered = surface.front >= 0
-    nearest_cm = surface.depth[covered].max()
-    depth = np.where(covered, np.maximum(surface.depth, nearest_cm - DEEPEST_CM * fit.scale), 0.0)
-    mask = covered.astype(np.float64)
-    filled, total = np.zeros_like(depth), np.zeros_like(depth)
-    for sigma, share in ((3.0, 1.0), (12.0, 1e-3), (40.0, 1e-6), (120.0, 1e-9)):
-        filled += share * gaussian_filter(depth * mask, sigma)
-        total += share * gaussian_filter(mask, sigma)
-    depth = gaussian_filter(filled / (total + 1e-30), 3.0)
-    points = grid_points(canvas.HEAD_GRID, canvas.HEAD_PITCH)
-    away, _ = to_outline(points, outline, inset=0.0)
-    chin, mouth = float(landmarks[152, 1]), float(landmarks[13, 1])
-    above = np.clip((chin - points[:, 1]) / max(chin - mouth, 1.0), 0.0, 1.0)
-    beyond = np.maximum(away - above * HAIR_CM * fit.scale, 0.0)
-    follows = np.exp(-((beyond / (POSE_FADE_CM * fit.scale)) ** 2))
-    size = (canvas.HEAD_GRID, canvas.HEAD_GRID)
-    coarse = cv2.resize(depth, size, interpolation=cv2.INTER_AREA) - float(fit.pivot[2])
-    return np.stack([coarse, gaussian_filter(follows.reshape(size), 1.0) * frame_ramp(points).reshape(size)])
-
-
-def whole_picture(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """AVATAR_BACKDROP of a picture in which all moves as the person does."""
-    size = FRAME_SIZE // canvas.BACKDROP_PITCH
-    colour = cv2.resize(photo, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8)
-    return np.concatenate([colour.transpose(2, 0, 1), np.full((1, size, size), 255, np.uint8)])
 
 
 def inner_lips(photo: NDArray[np.uint8], lips: tuple[Seam, Seam], scale: float) -> NDArray[np.uint8]:
