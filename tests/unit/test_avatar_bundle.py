@@ -18,6 +18,7 @@ from facestream.avatar.bundle import (
     load_bundle,
     make_manifest,
     read_manifest,
+    read_portrait,
     save_bundle,
 )
 from facestream.avatar.layers_canvas import AVATAR_TENSORS
@@ -113,6 +114,9 @@ def test_manifest_needs_a_name_and_a_consent() -> None:
     assert "synthetic" in CONSENT
 
 
+HEADER_BOMB = b"\x93NUMPY\x01\x00" + (800).to_bytes(2, "little") + b"(" * 800
+"""Parentheses that deep once brought Python's parser down."""
+
 TABLE: list[tuple[str, Callable[[dict[str, bytes]], object], str]] = [
     ("missing tensor", lambda e: e.pop("AVATAR_PHOTO.npy"), "'AVATAR_PHOTO.npy' is missing"),
     ("missing manifest", lambda e: e.pop(MANIFEST), "'manifest.json' is missing"),
@@ -129,7 +133,17 @@ TABLE: list[tuple[str, Callable[[dict[str, bytes]], object], str]] = [
     ("deep JSON", lambda e: e.update({MANIFEST: b"[" * 60000}), "not JSON"),
     ("foreign JSON", lambda e: e.update({MANIFEST: b"[]"}), "facestream-avatar"),
     ("large manifest", lambda e: e.update({MANIFEST: b" " * 70000}), "at most 65536"),
-    ("other version", lambda e: edit_manifest(e, version=1), "version 1, expected 2"),
+    ("older version", lambda e: edit_manifest(e, version=1), "facestream avatar rebuild eve.avatar"),
+    ("newer version", lambda e: edit_manifest(e, version=99), "version 99, expected 2; update facestream"),
+    ("odd version", lambda e: edit_manifest(e, version=["x" * 9999]), "has version ["),
+    ("no version", lambda e: edit_manifest(e, version=True), "has version True"),
+    ("infinite weight", lambda e: e.update({"AVATAR_CONSTANTS.npy": npy(np.full(80, np.inf, "f4"))}), "checksum"),
+    ("directory entry", lambda e: e.update({"AVATAR_PHOTO.npy/": b""}), "unknown entry"),
+    ("name in other case", lambda e: e.update({"avatar_photo.npy": e.pop("AVATAR_PHOTO.npy")}), "unknown entry"),
+    ("Fortran order", lambda e: e.update({"AVATAR_PHOTO.npy": npy(np.zeros((3, 512, 512), np.uint8, "F"))}), "Fortran"),
+    ("header bomb", lambda e: e.update({"AVATAR_CONSTANTS.npy": HEADER_BOMB}), "not a NumPy array"),
+    ("NaN in JSON", lambda e: e.update({MANIFEST: b'{"format": NaN}'}), "facestream-avatar"),
+    ("tensors as a list", lambda e: edit_manifest(e, tensors=[]), "no 'tensors'"),
     ("name as a path", lambda e: edit_manifest(e, name="../eve"), "'../eve' is no name"),
     ("no consent", lambda e: edit_manifest(e, consent=None), "no 'consent'"),
     ("odd consent", lambda e: edit_manifest(e, consent="stolen"), "consent 'stolen'"),
@@ -185,3 +199,36 @@ def test_indices_beyond_the_model_are_refused(tmp_path: Path) -> None:
         broken["AVATAR_MESH_INDEX"][0, 0, 0] = value
         with pytest.raises(ValueError, match="AVATAR_MESH_INDEX holds indices"):
             save_bundle(tmp_path / "x.avatar", broken, manifest())
+
+
+def old_bundle(path: Path) -> None:
+    """As version 1 wrote it: without backdrop and adapter."""
+
+    def change(entries: dict[str, bytes]) -> None:
+        edit_manifest(entries, version=1)
+        for name in ("AVATAR_BACKDROP", "AVATAR_ADAPTER"):
+            del entries[f"{name}.npy"]
+
+    rewrite(path, change)
+
+
+def test_the_portrait_of_an_older_bundle_is_read(bundle: Path) -> None:
+    """The photo of a first version's avatar may be lost; the bundle has it."""
+    old_bundle(bundle)
+    photo, held = read_portrait(bundle)
+    assert np.array_equal(photo, tensors()["AVATAR_PHOTO"].transpose(1, 2, 0))
+    assert held["licence"] == "CC0-1.0"
+    photo[0, 0] = 1  # one's own copy
+
+
+@pytest.mark.parametrize(
+    "change",
+    [row[1] for row in TABLE if row[0] in ("missing tensor", "missing manifest", "cut tensor", "changed byte")]
+    + [lambda e: edit_manifest(e, name="../eve"), lambda e: edit_manifest(e, version=99)],
+    ids=["no photo", "no manifest", "cut photo", "changed photo", "name as a path", "newer version"],
+)
+def test_portraits_are_read_from_sound_bundles_only(bundle: Path, change: Callable[[dict[str, bytes]], object]) -> None:
+    """`rebuild` overwrites the file that it reads: what is broken must stop it before."""
+    rewrite(bundle, change)
+    with pytest.raises(BundleError, match=r"eve\.avatar"):
+        read_portrait(bundle)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from facestream.avatar.bundle import BUNDLE_SUFFIX, make_manifest, save_bundle
-from facestream.avatar.face_model import load_face_model
+from facestream.avatar.bundle import BUNDLE_SUFFIX, make_manifest, read_portrait, save_bundle
+from facestream.avatar.face_model import FaceModel, load_face_model
 from facestream.avatar.fit import fit_face
 from facestream.avatar.layers import build_layers
-from facestream.avatar.photo import PhotoError, prepare_portrait, read_photo
+from facestream.avatar.photo import PhotoError, Portrait, prepare_portrait, read_photo
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Built:
     path: Path
     warnings: tuple[str, ...]
     """What is doubtful about the photo, in words for its owner."""
+    seconds: float
+    """How long it took."""
 
 
 def build_avatar(photo: Path, output: Path, *, name: str, licence: str, consent: str) -> Built:
@@ -36,9 +39,64 @@ def build_avatar(photo: Path, output: Path, *, name: str, licence: str, consent:
         PhotoError: the photo will not do; the message says what to change.
         ValueError: the name or the consent is not valid.
     """
-    image = read_photo(photo)
+    began = time.monotonic()
+    data = _bytes(photo)
     model = load_face_model()
-    portrait = prepare_portrait(image, model)
+    portrait = prepare_portrait(read_photo(photo), model)
+    source = {"source": photo.name, "source_sha256": hashlib.sha256(data).hexdigest()}
+    path = output / f"{name}{BUNDLE_SUFFIX}" if output.is_dir() else output
+    return _build(portrait, model, path, began, name=name, licence=licence, consent=consent, **source)
+
+
+def rebuild_avatar(bundle: Path, output: Path) -> Built:
+    """Make a bundle again from the portrait that it holds: an older version's, or this one's after the code changed.
+
+    Name, licence, consent and source stay as they are.
+
+    Raises:
+        BundleError: the file is no bundle, or of a newer version.
+        PhotoError: its portrait does not pass today's checks.
+    """
+    began = time.monotonic()
+    photo, manifest = read_portrait(bundle)
+    model = load_face_model()
+    portrait = prepare_portrait(photo, model, aligned=True)
+    source = manifest.get("source")
+    known = source if isinstance(source, dict) else {}
+    return _build(
+        portrait,
+        model,
+        output,
+        began,
+        name=manifest["name"],
+        licence=manifest["licence"],
+        consent=manifest["consent"],
+        source=str(known.get("file", "unknown"))[:255],
+        source_sha256=str(known.get("sha256", ""))[:64],
+    )
+
+
+def _bytes(photo: Path) -> bytes:
+    try:
+        return photo.read_bytes()
+    except FileNotFoundError as error:
+        raise PhotoError(f"{photo}: there is no such file") from error
+    except OSError as error:
+        raise PhotoError(f"{photo}: cannot be read ({error.strerror})") from error
+
+
+def _build(
+    portrait: Portrait,
+    model: FaceModel,
+    path: Path,
+    began: float,
+    *,
+    name: str,
+    licence: str,
+    consent: str,
+    source: str,
+    source_sha256: str,
+) -> Built:
     fit = fit_face(portrait.image, portrait.landmarks, model)
     try:
         tensors = build_layers(fit, model)
@@ -49,11 +107,10 @@ def build_avatar(photo: Path, output: Path, *, name: str, licence: str, consent:
         name,
         licence=licence,
         consent=consent,
-        source=photo.name,
-        source_sha256=hashlib.sha256(photo.read_bytes()).hexdigest(),
+        source=source,
+        source_sha256=source_sha256,
         quality={**portrait.measures, "fit_median_px": round(median, 3), "fit_p95_px": round(worst, 3)},
         warnings=portrait.warnings,
     )
-    path = output / f"{name}{BUNDLE_SUFFIX}" if output.is_dir() else output
     save_bundle(path, tensors, manifest)
-    return Built(path, portrait.warnings)
+    return Built(path, portrait.warnings, time.monotonic() - began)

@@ -16,6 +16,7 @@ import io
 import json
 import os
 import tempfile
+import tokenize
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,7 +36,8 @@ BUNDLE_SUFFIX = ".avatar"
 MANIFEST = "manifest.json"
 FORMAT = "facestream-avatar"
 VERSION = 2
-"""Raised when the tensors change: a bundle of another version is refused and must be built again from its photo."""
+"""Raised when the tensors change. A bundle of an older version is refused, but can be built again from the photo that
+every version holds: see `read_portrait`."""
 
 CONSENT = ("synthetic", "own", "given", "public-domain")
 """Why this face may be animated: it is nobody's; it is the maker's own; the person agreed; the rights in the portrait
@@ -174,6 +176,26 @@ def read_manifest(path: Path) -> Mapping[str, Any]:
         raise BundleError(f"{path}: is not a sound archive ({error})") from error
 
 
+def read_portrait(path: Path) -> tuple[NDArray[np.uint8], Mapping[str, Any]]:
+    """The portrait [512, 512, 3] RGB and the manifest of a bundle of this version or an older one.
+
+    Raises:
+        BundleError: no such file, no bundle, made by a newer version, or the portrait is not what its checksum says.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            manifest = _manifest(path, archive, oldest=1)
+            photo = _tensor(path, archive, "AVATAR_PHOTO.npy", "AVATAR_PHOTO", manifest)
+            check_avatar_name(manifest["name"])
+    except KeyError as error:
+        raise BundleError(f"{path}: an entry is missing ({error.args[0]})") from error
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+        raise BundleError(f"{path}: is not a sound archive ({error})") from error
+    except ValueError as error:
+        raise error if isinstance(error, BundleError) else BundleError(f"{path}: {error}") from error
+    return np.ascontiguousarray(photo.transpose(1, 2, 0)).astype(np.uint8), MappingProxyType(manifest)
+
+
 def check_tensors(tensors: Mapping[str, NDArray[Any]]) -> None:
     """ValueError unless these are exactly the arrays of AVATAR_TENSORS, finite, and their indices those of vertices.
 
@@ -198,6 +220,10 @@ def check_tensors(tensors: Mapping[str, NDArray[Any]]) -> None:
             )
 
 
+def _short(value: object) -> str:
+    return (str(value) if isinstance(value, Exception) else repr(value))[:80]
+
+
 def _bytes(name: str) -> int:
     dtype, shape = AVATAR_TENSORS[name]
     return int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
@@ -216,7 +242,7 @@ def _read(path: Path, archive: zipfile.ZipFile, entry: str, limit: int) -> bytes
     return archive.read(info)  # checks the CRC
 
 
-def _manifest(path: Path, archive: zipfile.ZipFile) -> dict[str, Any]:
+def _manifest(path: Path, archive: zipfile.ZipFile, oldest: int = VERSION) -> dict[str, Any]:
     try:
         manifest = json.loads(_read(path, archive, MANIFEST, MAX_MANIFEST_BYTES))
     except (ValueError, RecursionError) as error:
@@ -225,10 +251,13 @@ def _manifest(path: Path, archive: zipfile.ZipFile) -> dict[str, Any]:
         raise BundleError(f"{path}: {MANIFEST} is not JSON ({error})") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise BundleError(f"{path}: {MANIFEST} does not say that this is a {FORMAT}")
-    if manifest.get("version") != VERSION:
+    version = manifest.get("version")
+    if type(version) is not int or not 1 <= version <= VERSION:
+        raise BundleError(f"{path}: has version {_short(version)}, expected {VERSION}; update facestream to load it")
+    if version < oldest:
         raise BundleError(
-            f"{path}: has version {manifest.get('version')!r}, expected {VERSION};"
-            " build the avatar again from its photo"
+            f"{path}: has version {version}, expected {VERSION};"
+            f" build it again from the photo that it holds: facestream avatar rebuild {path.name}"
         )
     for key, kind in (("name", str), ("licence", str), ("consent", str), ("warnings", list), ("tensors", dict)):
         if not isinstance(manifest.get(key), kind):
@@ -246,8 +275,8 @@ def _tensor(
         if np.lib.format.read_magic(data) != (1, 0):
             raise ValueError("array format is not 1.0")
         found, fortran, kind = np.lib.format.read_array_header_1_0(data, max_header_size=MAX_NPY_HEADER_BYTES)
-    except ValueError as error:
-        raise BundleError(f"{path}: entry {entry!r} is not a NumPy array ({error})") from error
+    except (ValueError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError) as error:
+        raise BundleError(f"{path}: entry {entry!r} is not a NumPy array ({_short(error)})") from error
     dtype, shape = AVATAR_TENSORS[name]
     if kind != np.dtype(dtype) or found != shape or fortran:
         raise BundleError(

@@ -88,8 +88,13 @@ def read_photo(path: Path) -> Image:
     return np.ascontiguousarray(picture[..., ::-1])
 
 
-def prepare_portrait(photo: Image, model: FaceModel) -> Portrait:
+def prepare_portrait(photo: Image, model: FaceModel, *, aligned: bool = False) -> Portrait:
     """Check a photo (RGB uint8 [H, W, 3]) and align it.
+
+    Args:
+        photo: the picture.
+        model: the face model, for the head's pose.
+        aligned: the picture is an avatar's own portrait: keep its pixels as they are.
 
     Raises:
         PhotoError: with the first of: no face, several faces, too few pixels, cropped, turned, mouth open, eyes shut,
@@ -154,7 +159,7 @@ def prepare_portrait(photo: Image, model: FaceModel) -> Portrait:
         "an eye is nearly shut (opening {0:.2f}): gaze and blinks will look odd",
     )
 
-    image, aligned, share = align(photo, landmarks)
+    image, placed, share = (photo, landmarks, 0.0) if aligned else align(photo, landmarks)
     checks.at_most(
         "outside_share",
         share,
@@ -163,7 +168,7 @@ def prepare_portrait(photo: Image, model: FaceModel) -> Portrait:
         " filled; use one that shows hair and shoulders",
         "the photo is cropped tightly: {0:.0%} of the avatar's picture is filled with blurred border",
     )
-    skin = _face_pixels(image, aligned)
+    skin = _face_pixels(image, placed)
     luma = float(skin.mean())
     checks.at_least(
         "face_luma",
@@ -181,13 +186,13 @@ def prepare_portrait(photo: Image, model: FaceModel) -> Portrait:
     )
     checks.at_least(
         "sharpness",
-        _sharpness(image, aligned),
+        _sharpness(image, placed),
         MIN_SHARPNESS,
         "",
         "the photo is blurred (sharpness {0:.1f}, {1:.1f} or more is sharp): the avatar will be as soft as the photo",
     )
     checks.measures["presence"] = presence
-    return Portrait(image, aligned, checks.measures, tuple(checks.warnings))
+    return Portrait(image, placed, checks.measures, tuple(checks.warnings))
 
 
 class _Checks:

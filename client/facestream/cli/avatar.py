@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 
@@ -15,6 +16,9 @@ from facestream.avatar.bundle import BUNDLE_SUFFIX, CONSENT, BundleError, load_b
 from facestream.avatar_name import check_avatar_name
 from facestream.cli.serve import default_repository
 from facestream.contract import AVATARS_VARIABLE
+
+if TYPE_CHECKING:
+    from facestream.avatar.build import Built
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -41,6 +45,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     _add_folder(build, "folder to write to")
     build.set_defaults(func=_build)
+
+    again = actions.add_parser(
+        "rebuild",
+        help="make an avatar again from the photo in its bundle",
+        description="Make an avatar again from the photo that its bundle holds, because an older version made it or"
+        " because the code is better now. Name, licence and consent stay.",
+    )
+    again.add_argument("bundle", type=Path, metavar="FILE", help="the bundle")
+    again.add_argument("-o", "--output", type=Path, metavar="FILE", help="bundle to write (default: the same file)")
+    again.set_defaults(func=_rebuild)
 
     show = actions.add_parser("list", help="list the avatars")
     _add_folder(show, "folder of your own avatars")
@@ -88,12 +102,30 @@ def _build(arguments: argparse.Namespace) -> int:
         built = build_avatar(arguments.photo, output, name=name, licence=arguments.licence, consent=arguments.consent)
     except OSError as error:
         return _fail(f"--output {output}: cannot be written ({error.strerror})")
-    for warning in built.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    print(f"{built.path} ({built.path.stat().st_size / 1e6:.1f} MB)")
+    _report(built)
     if output.stem != name:
         print(f"note: the server knows it by its file's name, {output.stem}", file=sys.stderr)
     return 0
+
+
+def _rebuild(arguments: argparse.Namespace) -> int:
+    from facestream.avatar.build import rebuild_avatar
+
+    output = arguments.output or arguments.bundle
+    if output.suffix != BUNDLE_SUFFIX:
+        return _fail(f"--output {output}: a bundle's name ends in {BUNDLE_SUFFIX}")
+    try:
+        built = rebuild_avatar(arguments.bundle, output)
+    except OSError as error:
+        return _fail(f"--output {output}: cannot be written ({error.strerror})")
+    _report(built)
+    return 0
+
+
+def _report(built: Built) -> None:
+    for warning in built.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(f"{built.path} ({built.path.stat().st_size / 1e6:.1f} MB, {built.seconds:.1f} s)")
 
 
 def _list(arguments: argparse.Namespace) -> int:
