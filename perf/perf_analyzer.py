@@ -15,6 +15,7 @@ import numpy as np
 from facestream.avatar_name import encode_avatar_name
 from facestream.contract import CHUNK_SAMPLES, FRAME_RATE
 from facestream.protocol import ENSEMBLES, Output, Sound, emotion_vector
+from facestream.quality import Quality
 from facestream.server import wheel
 from numpy.typing import NDArray
 
@@ -28,7 +29,7 @@ def input_data(sound: Sound, avatar: str, output: Output) -> dict[str, Any]:
 
     Tensors go as base64 of their bytes, little-endian.
     """
-    same: dict[str, NDArray[Any]] = {"EMOTION": emotion_vector(None)}
+    same: dict[str, NDArray[Any]] = {"EMOTION": emotion_vector(None), "QUALITY": np.array([Quality.AUTO], np.uint8)}
     if "AVATAR" in ENSEMBLES[output].inputs:
         same["AVATAR"] = encode_avatar_name(avatar)
     steps = []

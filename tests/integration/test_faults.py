@@ -159,6 +159,20 @@ def too_happy(request: service_pb2.ModelInferRequest) -> None:
     request.raw_input_contents[2] = (emotion_vector({"happy": 1.0}) * 7).tobytes()
 
 
+def in_ninth_quality(request: service_pb2.ModelInferRequest) -> None:
+    request.raw_input_contents[3] = b"\x09"
+
+
+def in_two_qualities(request: service_pb2.ModelInferRequest) -> None:
+    request.inputs[3].shape[1] = 2
+    request.raw_input_contents[3] = bytes(2)
+
+
+def in_a_quality_by_name(request: service_pb2.ModelInferRequest) -> None:
+    request.inputs[3].datatype = "BYTES"
+    request.raw_input_contents[3] = b"\x04\0\0\0high"
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
@@ -179,6 +193,9 @@ def too_happy(request: service_pb2.ModelInferRequest) -> None:
         (feeling(np.nan), rf"{BAD_INPUT}: EMOTION\[neutral\] is nan"),
         (feeling(-0.5), rf"{BAD_INPUT}: EMOTION\[sad\] is -0.5"),
         (with_nine_emotions, "EMOTION"),
+        (in_ninth_quality, rf"{BAD_INPUT}: QUALITY is 9; expected one of 0 \(auto\)"),
+        (in_two_qualities, "QUALITY"),
+        (in_a_quality_by_name, "QUALITY"),
     ],
     ids=lambda case: getattr(case, "__name__", None),
 )

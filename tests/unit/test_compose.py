@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from facestream.contract import AVATARS_VARIABLE, MAX_SESSIONS_VARIABLE, VOICES_VARIABLE
+from facestream.contract import AVATARS_VARIABLE, MAX_QUALITY_VARIABLE, MAX_SESSIONS_VARIABLE, VOICES_VARIABLE
 from facestream.server import drain
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +61,7 @@ def test_the_image_is_pinned_and_holds_the_package(name: str) -> None:
 def test_the_variables_are_those_that_the_stages_read(name: str) -> None:
     """A misspelt one is ignored without a word."""
     names = {entry.partition("=")[0] for entry in SERVICES[name]["environment"]}
-    assert {AVATARS_VARIABLE, MAX_SESSIONS_VARIABLE, VOICES_VARIABLE, drain.VARIABLE} <= names
+    assert {AVATARS_VARIABLE, MAX_QUALITY_VARIABLE, MAX_SESSIONS_VARIABLE, VOICES_VARIABLE, drain.VARIABLE} <= names
 
 
 @pytest.mark.parametrize("name", SERVICES)
