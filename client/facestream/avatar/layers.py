@@ -11,11 +11,12 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from facestream.avatar import layers_canvas as canvas
 from facestream.avatar.face_model import FaceModel
 from facestream.avatar.fit import FaceFit
+from facestream.avatar.glasses import glasses_mask
 from facestream.avatar.hair import hair_mask
 from facestream.avatar.layers_eyes import Eyeballs, paint_eyeballs, paint_lids
 from facestream.avatar.layers_head import backdrop_tensor, head_relief
@@ -38,6 +39,12 @@ Bools = NDArray[np.bool_]
 
 FADE_CM = 4.5
 """The expression's motion fades out over this distance beyond the face's outline (Gaussian)."""
+HAIR_HELD = 0.8
+"""Share of the expression's motion that hair does not take part in ..."""
+HELD_SOFT_PX = 6.0
+"""... and the softness (Gaussian) of its edge."""
+RIM_WIDER_PX = 6
+"""The rims of glasses hold the skin about them, too: the nodes of the mesh are 4 px apart."""
 FRAME_MARGIN_PX = 51.0
 """The picture's border stands still; motion grows over this distance from it."""
 BAND_CM = 0.22
@@ -73,11 +80,13 @@ def build_layers(fit: FaceFit, model: FaceModel) -> dict[str, NDArray[np.generic
     usable = cv2.erode(inside, np.ones((5, 5), np.uint8)).astype(bool)
     lips = lip_seams(fit.photo, landmarks, fit.scale)
     lids = lid_seams(landmarks)
-    mesh_index, mesh_weight = mesh_nodes(surface, usable, outline, fit.scale)
     seam_index, seam_weight, blend = seam_nodes(landmarks, model, lips, lids, fit.scale)
     scores = seam_scores(lips, lids)
     matte = person_matte(fit.photo, fit.landmarks)
     hair = hair_mask(fit.photo, matte, fit.landmarks)
+    mesh_index, mesh_weight = mesh_nodes(
+        surface, usable, outline, fit.scale, held(hair, glasses_mask(fit.photo, fit.landmarks))
+    )
     eyeballs = paint_eyeballs(fit.photo, landmarks, lids)
     tensors: dict[str, NDArray[np.generic]] = {
         "AVATAR_PHOTO": np.ascontiguousarray(fit.photo.transpose(2, 0, 1)),
@@ -177,13 +186,30 @@ def frame_ramp(points: Floats) -> Floats:
     return ramp
 
 
-def mesh_nodes(surface: Surface, usable: Bools, outline: Floats, scale: float) -> tuple[NDArray[np.int64], Floats]:
-    """AVATAR_MESH_INDEX, _WEIGHT: inside the outline the mesh; outside its rim, fading out."""
+def held(hair: NDArray[np.uint8], rims: NDArray[np.uint8] | None) -> Floats:
+    """[512, 512] how far the expression's motion is held back, 0..1.
+
+    Hair lies on the skin and does not stretch; the `rims` of glasses are stiff, whatever brows and lids do beneath.
+    """
+    lies: Floats = gaussian_filter(hair.astype(np.float64) * (HAIR_HELD / 255.0), HELD_SOFT_PX)
+    if rims is None:
+        return lies
+    wide = cv2.dilate(rims, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * RIM_WIDER_PX + 1,) * 2))
+    stiff: Floats = np.maximum(lies, gaussian_filter(wide.astype(np.float64) / 255.0, 0.5 * RIM_WIDER_PX))
+    return stiff
+
+
+def mesh_nodes(
+    surface: Surface, usable: Bools, outline: Floats, scale: float, still: Floats
+) -> tuple[NDArray[np.int64], Floats]:
+    """AVATAR_MESH_INDEX, _WEIGHT: inside the outline the mesh; outside its rim, fading out; less where it is held."""
     points = grid_points(canvas.MESH_GRID, canvas.MESH_PITCH)
     away, nearest = to_outline(points, outline, inset=0.4 * scale)
     index, weight = surface.locate(nearest, usable)
-    weight = weight * (np.exp(-((away / (FADE_CM * scale)) ** 2)) * frame_ramp(points))[:, None]
-    size = (3, canvas.MESH_GRID, canvas.MESH_GRID)
+    grid = (canvas.MESH_GRID, canvas.MESH_GRID)
+    free = 1.0 - cv2.resize(still, grid, interpolation=cv2.INTER_AREA).ravel()
+    weight = weight * (free * np.exp(-((away / (FADE_CM * scale)) ** 2)) * frame_ramp(points))[:, None]
+    size = (3, *grid)
     return index.T.reshape(size), weight.T.reshape(size)
 
 
