@@ -23,8 +23,8 @@ class Renderer(nn.Module):
     """The canvas for a batch."""
 
     def __init__(self, refiner: nn.Module | None = None) -> None:
-        """`refiner` maps (PARAMETERS, CANVAS_FLOW, CANVAS_TEXTURE, AVATAR_PHOTO, AVATAR_SCORES, AVATAR_CONSTANTS,
-        AVATAR_ADAPTER) to a better CANVAS_TEXTURE; without one the texture stays that of the geometry.
+        """`refiner` maps (PARAMETERS, CANVAS_FLOW, CANVAS_TEXTURE, AVATAR_PHOTO, AVATAR_CONSTANTS, AVATAR_ADAPTER) to a
+        better CANVAS_TEXTURE; without one the texture stays that of the geometry.
         """
         super().__init__()
         self.eyes = EyesWindow()
@@ -58,7 +58,7 @@ class Renderer(nn.Module):
             parameters, face_flow, seam_flow, affines, photo, scores, lips, eyeballs, lids, constants
         )
         if self.refiner is not None:
-            texture = self.refiner(parameters, flow, texture, photo, scores, constants, adapter)
+            texture = self.refiner(parameters, flow, texture, photo, constants, adapter)
         return flow, texture
 
     def rough(

@@ -1,0 +1,82 @@
+"""What the refiner is trained for: pictures as sharp as the truth, and never worse than what it was given.
+
+No network judges here, since one that knows pictures would have to be had from elsewhere. Differences are taken over a
+Laplacian pyramid, so that detail weighs as much as brightness, and in absolute value, so that the truth's edge that
+lies a pixel aside is not answered with a blur between both places.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from facestream.avatar import layers_canvas as canvas
+from torch import Tensor
+
+LEVELS: Final = 4
+LEVEL_WEIGHTS: Final = (1.0, 1.0, 0.8, 0.6, 0.5)
+"""Of the bands of the Laplacian pyramid, finest first, and of what remains."""
+SCALE: Final = 1.0 / 16.0
+WORSE: Final = 1.0
+"""Weight of an error that was not there before."""
+EFFORT: Final = 0.01
+"""Weight of the correction itself: where it gains nothing, there is to be none."""
+
+MOUTH: Final = (30, 100, 162, 212)
+EYES: Final = (8, 4, 184, 62)
+"""Left, top, right and bottom (px of the canvas) of what an observer looks at."""
+MOUTH_WEIGHT: Final = 2.0
+EYES_WEIGHT: Final = 1.5
+
+
+def region_weights() -> Tensor:
+    """Weight [1, 1, 256, 192] of each pixel: mouth and eyes more, with soft borders, mean 1."""
+    weights = torch.ones(1, 1, canvas.CANVAS_HEIGHT, canvas.CANVAS_WIDTH)
+    for (left, top, right, bottom), more in ((MOUTH, MOUTH_WEIGHT), (EYES, EYES_WEIGHT)):
+        weights[:, :, top:bottom, left:right] += more
+    weights = F.avg_pool2d(F.pad(weights, (8, 8, 8, 8), mode="replicate"), 17, 1)
+    return weights / weights.mean()
+
+
+def pyramid(picture: Tensor) -> list[Tensor]:
+    """Bands [B, C, h, w] of a Laplacian pyramid, finest first, then what remains."""
+    bands = []
+    for _ in range(LEVELS):
+        small = F.avg_pool2d(picture, 2)
+        bands.append(picture - F.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False))
+        picture = small
+    return [*bands, picture]
+
+
+def weight_pyramid() -> list[Tensor]:
+    """region_weights at the resolution of each band."""
+    weights = [region_weights()]
+    for _ in range(LEVELS - 1):
+        weights.append(F.avg_pool2d(weights[-1], 2))
+    return [*weights, F.avg_pool2d(weights[-1], 2)]
+
+
+_PYRAMID: Final = weight_pyramid()
+
+
+def refiner_loss(shown: Tensor, before: Tensor, truth: Tensor) -> Tensor:
+    """Mean loss of refined pictures `shown`, made from `before`; [B, 3, 256, 192] levels each."""
+    now, was = pyramid((shown - truth) * SCALE), pyramid((before - truth) * SCALE)
+    total = shown.new_zeros(())
+    for weight, band, old, region in zip(LEVEL_WEIGHTS, now, was, _PYRAMID, strict=True):
+        wrong = robust(band).mean(1, keepdim=True)
+        # Neighbourhoods, not pixels: a pixel may get worse where those around it get better.
+        worse = torch.relu(local_mean(wrong) - local_mean(robust(old).mean(1, keepdim=True)))
+        total = total + weight * (region * (wrong + WORSE * worse)).mean()
+    return total + EFFORT * ((shown - before).abs() * SCALE).mean()
+
+
+def robust(error: Tensor) -> Tensor:
+    """Absolute value with a round bottom."""
+    return torch.sqrt(error * error + 1e-3)
+
+
+def local_mean(error: Tensor) -> Tensor:
+    """Mean of 5 x 5 pixels."""
+    return F.avg_pool2d(error, 5, 1, 2, count_include_pad=False)

@@ -1,0 +1,294 @@
+"""Refiner: the learned part of the renderer. It corrects what the layers get wrong and leaves the rest alone.
+
+The layers move the photo and paint an open mouth and lowered lids; what they cannot know is how skin folds, how the
+inner lip and the teeth catch the light, how a jaw throws its shadow. The network looks at the composed picture of the
+canvas (eyes and mouth), at the geometry behind it, at the face parameters and at the portrait at rest, and answers with
+a correction in three parts: a small displacement of the composed picture, a factor on the photo (shade, which keeps the
+skin's own detail) and a colour to add.
+
+Two things are by construction, not by training. Where nothing moves the correction is exactly zero, because all of it
+is multiplied by a gate that is computed from the motion: the resting frame stays the photo. And it fades to zero along
+the canvas's border, so that no seam can show. An untrained network, whose last layer is zero, is the identity.
+
+A plain U-Net on a canvas of half the resolution: 3x3 convolutions without normalisation, modulated by scale and shift
+(FiLM: Perez et al. 2018, "FiLM: Visual Reasoning with a General Conditioning Layer"). Convolutions of one pixel take
+the place of matrix products, which do not build in single precision for compute capability 7.5.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from facestream.avatar import layers_canvas as canvas
+from facestream.parameters import ARKIT, GAZE, INDEX
+from torch import Tensor, nn
+
+from export.face.fields import CANVAS, Window, constant, pixel_centres, sample, smooth
+
+WEIGHTS: Final = Path(__file__).parent / "weights"
+
+ADAPTER_SIZE: Final = 256
+"""Numbers of AVATAR_ADAPTER: what the refinement for one person adds to the modulation."""
+
+
+class Tier(NamedTuple):
+    """Size of a network."""
+
+    widths: tuple[int, int, int]
+    """Channels at a half, a quarter and an eighth of the canvas's resolution."""
+    blocks: tuple[int, int, int]
+    """Residual convolutions at each resolution."""
+    displaces: bool
+    """Whether it also displaces what is shown by a few pixels."""
+    gflop: float
+    """It must not cost more: billions of multiplications and additions for one frame."""
+
+
+TIERS: Final = {
+    "fast": Tier((16, 32, 64), (1, 1, 2), False, 0.5),
+    "standard": Tier((32, 48, 96), (1, 1, 2), True, 1.2),
+    "high": Tier((32, 64, 128), (2, 2, 4), True, 2.5),
+}
+"""`fast` is part of the renderer; the others are models of their own that better its answer."""
+
+PHOTO_MARGIN: Final = 48
+"""Skin that the canvas shows comes from no further outside of it, px."""
+SOURCE = Window(
+    canvas.CANVAS_X - PHOTO_MARGIN,
+    canvas.CANVAS_Y - PHOTO_MARGIN,
+    canvas.CANVAS_WIDTH + 2 * PHOTO_MARGIN,
+    canvas.CANVAS_HEIGHT + 2 * PHOTO_MARGIN,
+)
+
+BORDER_PX: Final = 16.0
+"""The correction fades out over so many pixels along the canvas's border ..."""
+BORDER_ZERO_PX: Final = 2.0
+"""... and is zero in the outermost ones, which the compositor mixes with what lies around."""
+GATE_PX: Final = 0.5
+"""Mean motion of the surroundings (px) at which the gate is fully open."""
+COVER_PX: Final = 4.0
+"""Painted colours count for the gate like so many px of motion."""
+
+MAX_SHIFT_PX: Final = 3.0
+MAX_COLOUR: Final = 128.0
+MAX_SHADE: Final = 0.5
+"""Bounds of the correction."""
+
+LEVELS: Final = 1.0 / 64.0
+FLOW_SCALE: Final = 1.0 / 8.0
+"""Bring inputs to the size of one."""
+
+MOVES: Final = tuple(INDEX[parameter.name] for parameter in (*ARKIT, *GAZE))
+APPEARANCE: Final = (("enamel", 1.0), ("flesh", 1.0), ("cavity", 1.0 / 64.0))
+"""Entries of AVATAR_CONSTANTS that tell the network of the avatar's mouth, and their scale."""
+CODE: Final = len(MOVES) + 3 * len(APPEARANCE)
+HIDDEN: Final = 64
+
+
+def border_feather() -> Tensor:
+    """Weight [1, 1, 256, 192] of the correction: 0 along the canvas's border, 1 inside."""
+    inside = pixel_centres(0, 0, canvas.CANVAS_WIDTH, canvas.CANVAS_HEIGHT)
+    far = torch.tensor([canvas.CANVAS_WIDTH, canvas.CANVAS_HEIGHT], dtype=torch.float32).reshape(1, 2, 1, 1)
+    border = torch.minimum(inside, far - inside).amin(1, keepdim=True)
+    return smooth((border - BORDER_ZERO_PX) / (BORDER_PX - BORDER_ZERO_PX))
+
+
+def source_of(photo: Tensor) -> Tensor:
+    """The part [B, 3, 352, 288] of a photo [B, 3, 512, 512] that the canvas is drawn from, float32."""
+    rows = slice(int(SOURCE.top), int(SOURCE.top + SOURCE.height))
+    columns = slice(int(SOURCE.left), int(SOURCE.left + SOURCE.width))
+    return photo[:, :, rows, columns].float()
+
+
+class Modulated(nn.Module):
+    """A 3x3 convolution whose rectified, modulated output is added to its input."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.convolution = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor, film: Tensor) -> Tensor:
+        """x [B, C, h, w]; film [B, 2 C, 1, 1]: scale (less one), then shift."""
+        scale, shift = film[:, : self.width], film[:, self.width :]
+        return x + torch.relu(self.convolution(x) * (1.0 + scale) + shift)
+
+
+class Refiner(nn.Module):
+    """The network of one tier, for a batch."""
+
+    pixels: Tensor
+    bounds: Tensor
+    feather: Tensor
+    moves: Tensor
+
+    def __init__(self, tier: str = "fast") -> None:
+        """A network of the size TIERS[tier] that corrects nothing yet."""
+        super().__init__()
+        self.tier = tier
+        (w0, w1, w2), (fine, middle, deep), self.displaces, _ = TIERS[tier]
+        width, height = canvas.CANVAS_WIDTH, canvas.CANVAS_HEIGHT
+        pixels = pixel_centres(canvas.CANVAS_X, canvas.CANVAS_Y, width, height)
+        self.register_buffer("pixels", pixels, persistent=False)
+        self.register_buffer("feather", F.avg_pool2d(border_feather(), 2), persistent=False)
+        self.register_buffer("moves", torch.tensor(MOVES), persistent=False)
+
+        # What the parameters and the avatar's colours say, to scales and shifts of the modulated blocks.
+        self.sizes = [2 * w2] * deep + [2 * w1] * middle
+        self.code = nn.Conv2d(CODE, HIDDEN, 1)
+        self.film = nn.Conv2d(HIDDEN, sum(self.sizes), 1)
+        self.adapter = nn.Conv2d(ADAPTER_SIZE, sum(self.sizes), 1, bias=False)
+        nn.init.orthogonal_(self.adapter.weight)
+
+        self.stem = nn.Conv2d(6, w0, 4, stride=2, padding=1)
+        self.down1 = nn.Conv2d(w0, w1, 3, stride=2, padding=1)
+        self.down2 = nn.Conv2d(w1, w2, 3, stride=2, padding=1)
+        self.place = nn.Parameter(torch.zeros(1, w2, height // 8, width // 8))
+        self.deep = nn.ModuleList(Modulated(w2) for _ in range(deep))
+        self.up1 = nn.Conv2d(w2, 4 * w1, 1)
+        self.middle = nn.ModuleList(Modulated(w1) for _ in range(middle))
+        self.up0 = nn.Conv2d(w1, 4 * w0, 1)
+        self.fine = nn.ModuleList(nn.Conv2d(w0, w0, 3, padding=1) for _ in range(fine))
+        self.shift = nn.Conv2d(w1, 2, 3, padding=1) if self.displaces else None
+        self.colours = nn.Conv2d(w0, 4 * 4, 3, padding=1)
+        bounds = torch.tensor([MAX_COLOUR] * 12 + [MAX_SHADE] * 4).reshape(1, 16, 1, 1)
+        self.register_buffer("bounds", bounds, persistent=False)
+        for last in (self.film, self.shift, self.colours):
+            if last is not None:
+                nn.init.zeros_(last.weight)
+                nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+
+    def forward(
+        self,
+        parameters: Tensor,
+        flow: Tensor,
+        texture: Tensor,
+        photo: Tensor,
+        constants: Tensor,
+        adapter: Tensor,
+    ) -> Tensor:
+        """Better a texture. Each argument with a leading batch.
+
+        Args:
+            parameters: PARAMETERS [B, 73].
+            flow: CANVAS_FLOW [B, 2, 256, 192], px.
+            texture: CANVAS_TEXTURE [B, 4, 256, 192]: RGB to add (levels), cover.
+            photo: AVATAR_PHOTO [B, 3, 512, 512], levels.
+            constants: AVATAR_CONSTANTS [B, 80].
+            adapter: AVATAR_ADAPTER [B, 256].
+
+        Returns:
+            CANVAS_TEXTURE [B, 4, 256, 192].
+        """
+        return self.refined(parameters, flow, texture, source_of(photo), constants, adapter)
+
+    def refined(
+        self,
+        parameters: Tensor,
+        flow: Tensor,
+        texture: Tensor,
+        source: Tensor,
+        constants: Tensor,
+        adapter: Tensor,
+    ) -> Tensor:
+        """`forward` of the photo's part [B, 3, 352, 288] at SOURCE instead of the whole."""
+        shown = self.shown(flow, texture, source)
+        gate = self.gate(flow, texture[:, 3:])
+        film = self.modulation(parameters, constants, adapter)
+        shift, colours = self.answer(flow, texture[:, 3:], shown, film)
+        return self.corrected(texture, shown, gate, shift, colours)
+
+    def shown(self, flow: Tensor, texture: Tensor, source: Tensor) -> Tensor:
+        """The picture that the canvas shows, [B, 3, 256, 192], levels."""
+        moved = sample(source, SOURCE, self.pixels, flow).flatten(2)
+        flat = texture.flatten(2)
+        picture = moved - moved * flat[:, 3:] + flat[:, :3]
+        return picture.reshape(-1, 3, canvas.CANVAS_HEIGHT, canvas.CANVAS_WIDTH)
+
+    def gate(self, flow: Tensor, cover: Tensor) -> Tensor:
+        """How far a correction is let through, [B, 1, 128, 96]: 0 where all around is at rest."""
+        motion = torch.cat([flow, cover], 1).abs()
+        # Means of 16 px, then of 3 x 3 of them, then finer again.
+        means = F.avg_pool2d(motion, 16)
+        motion = (means[:, :1] + means[:, 1:2] + COVER_PX * means[:, 2:]) * (1.0 / GATE_PX)
+        around = smooth(F.avg_pool2d(motion, 3, 1, 1, count_include_pad=False))
+        return self.feather * F.interpolate(around, scale_factor=8, mode="bilinear", align_corners=False)
+
+    def modulation(self, parameters: Tensor, constants: Tensor, adapter: Tensor) -> Tensor:
+        """Scales and shifts [B, films, 1, 1] of all modulated blocks."""
+        code = torch.cat(
+            [
+                parameters.index_select(1, self.moves),
+                *(constant(constants, name) * scale for name, scale in APPEARANCE),
+            ],
+            1,
+        )
+        said: Tensor = self.film(torch.relu(self.code(code[:, :, None, None])))
+        own: Tensor = self.adapter(adapter[:, :, None, None])
+        return said + own
+
+    def answer(self, flow: Tensor, cover: Tensor, shown: Tensor, film: Tensor) -> tuple[Tensor | None, Tensor]:
+        """What the network says, unbounded: displacement [B, 2, 64, 48] and colours and shade [B, 16, 128, 96]."""
+        seen = torch.cat([shown * LEVELS - 2.0, cover, flow * FLOW_SCALE], 1)  # [B, 6, 256, 192]
+        films = iter(torch.split(film, self.sizes, 1))
+        half = torch.relu(self.stem(seen))  # [B, w0, 128, 96]
+        quarter = torch.relu(self.down1(half))  # [B, w1, 64, 48]
+        x = torch.relu(self.down2(quarter) + self.place)  # [B, w2, 32, 24]
+        for block in self.deep:
+            x = block(x, next(films))
+        x = quarter + F.pixel_shuffle(self.up1(x), 2)
+        for block in self.middle:
+            x = block(x, next(films))
+        shift = None if self.shift is None else self.shift(x).float()
+        x = half + F.pixel_shuffle(self.up0(x), 2)
+        for convolution in self.fine:
+            x = x + torch.relu(convolution(x))
+        colours: Tensor = self.colours(x)
+        return shift, colours.float()
+
+    def corrected(self, texture: Tensor, shown: Tensor, gate: Tensor, shift: Tensor | None, colours: Tensor) -> Tensor:
+        """Lay what the network says over the texture, as far as the gate lets it."""
+        better = texture + F.pixel_shuffle((self.bounds * gate) * torch.tanh(colours), 2)
+        if shift is None:
+            return better
+        shift = F.interpolate(MAX_SHIFT_PX * torch.tanh(shift), scale_factor=2, mode="bilinear", align_corners=False)
+        shift = F.interpolate(gate * shift, scale_factor=2, mode="bilinear", align_corners=False)
+        # Sampling at the pixels themselves is not exact to the last bit, so its result is held to the shift.
+        moves = (shift.abs().sum(1, keepdim=True) * 64.0).clamp(max=1.0)
+        return better + F.pad(moves * (sample(shown, CANVAS, self.pixels, shift) - shown), (0, 0, 0, 0, 0, 1))
+
+
+def make_refiner(tier: str, weights: Path = WEIGHTS) -> Refiner:
+    """The network of a tier with its trained weights; the identity where `weights` holds none of it.
+
+    Raises:
+        ValueError: the weights are of another network.
+    """
+    refiner = Refiner(tier).eval()
+    path = weights_path(tier, weights)
+    if path.is_file():
+        with np.load(path) as saved:
+            state = {name: torch.from_numpy(saved[name].astype(np.float32)) for name in saved.files}
+        try:
+            refiner.load_state_dict(state)
+        except RuntimeError as error:
+            raise ValueError(f"{path}: not the weights of today's {tier} network ({error}); train it again") from error
+    return refiner
+
+
+def weights_path(tier: str, weights: Path = WEIGHTS) -> Path:
+    """Where a tier's weights are kept."""
+    return weights / f"refiner_{tier}.npz"
+
+
+def save_weights(refiner: Refiner, weights: Path = WEIGHTS) -> Path:
+    """Keep a network's weights in half precision; what `make_refiner` loads."""
+    path = weights_path(refiner.tier, weights)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = {name: value.detach().cpu().numpy().astype(np.float16) for name, value in refiner.state_dict().items()}
+    np.savez_compressed(path, **state)  # type: ignore[arg-type]
+    return path
