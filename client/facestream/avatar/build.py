@@ -11,6 +11,7 @@ from facestream.avatar.bundle import BUNDLE_SUFFIX, make_manifest, read_portrait
 from facestream.avatar.face_model import FaceModel, load_face_model
 from facestream.avatar.fit import fit_face
 from facestream.avatar.layers import build_layers
+from facestream.avatar.lip_closing import with_closed_lips
 from facestream.avatar.photo import PhotoError, Portrait, prepare_portrait, read_photo
 
 
@@ -97,6 +98,7 @@ def _build(
     source: str,
     source_sha256: str,
 ) -> Built:
+    portrait = with_closed_lips(portrait, model)
     fit = fit_face(portrait.image, portrait.landmarks, model)
     try:
         tensors = build_layers(fit, model)

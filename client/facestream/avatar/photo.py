@@ -35,7 +35,7 @@ MIN_EYE_TO_MOUTH_PX = (80.0, 45.0)
 MAX_YAW_DEG = (10.0, 20.0)
 MAX_PITCH_DEG = (14.0, 22.0)
 MAX_ROLL_DEG = (12.0, 30.0)
-MAX_MOUTH_GAP = (0.055, 0.12)  # gap of the inner lips over the distance of the eyes
+MAX_MOUTH_GAP = (0.018, 0.18)  # gap of the inner lips over the distance of the eyes; between them lips are closed
 MIN_EYE_OPENING = (0.17, 0.10)  # height over width of the lids' opening
 MIN_SHARPNESS = (2.0, 0.0)  # see _sharpness
 MIN_LUMA = (45.0, 18.0)
@@ -142,14 +142,14 @@ def prepare_portrait(photo: Image, model: FaceModel, *, aligned: bool = False) -
             name, abs(value), limits, turn.format(what=what, advice=advice), doubt.format(what=what), shown=value
         )
 
-    eye_distance = float(np.linalg.norm(_mean(landmarks, (33, 133)) - _mean(landmarks, (362, 263))))
     checks.at_most(
         "mouth_gap",
-        float(np.linalg.norm(landmarks[14, :2] - landmarks[13, :2])) / eye_distance,
+        mouth_gap(landmarks),
         MAX_MOUTH_GAP,
-        "the mouth is open (lips {0:.2f} of the eyes' distance apart, at most {1:.2f} work);"
+        "the mouth is open (lips {0:.2f} of the eyes' distance apart, at most {1:.2f} can be closed);"
         " use a photo with closed lips",
-        "the lips are apart ({0:.2f} of the eyes' distance): teeth of the photo will stay visible on M, B and P",
+        "the lips are apart ({0:.2f} of the eyes' distance): they were closed in the picture; a photo with closed lips"
+        " looks more like the person",
     )
     checks.at_least(
         "eye_opening",
@@ -268,6 +268,12 @@ def eye_point(landmarks: Floats) -> Floats:
 def mouth_point(landmarks: Floats) -> Floats:
     """[2] px: the middle of the outer lip line."""
     return _mean(landmarks, topology.LIP_OUTER)
+
+
+def mouth_gap(landmarks: Floats) -> float:
+    """Gap of the inner lips in the middle over the distance of the eyes: 0 closed, about 0.15 for a broad smile."""
+    apart = float(np.linalg.norm(_mean(landmarks, (33, 133)) - _mean(landmarks, (362, 263))))
+    return float(np.linalg.norm(landmarks[14, :2] - landmarks[13, :2])) / apart
 
 
 def _opening(landmarks: Floats, upper: tuple[int, ...]) -> float:
