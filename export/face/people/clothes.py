@@ -151,8 +151,8 @@ def lay_cloth(person: Person, garment: Garment) -> list[Piece]:
 
     rows = np.repeat(np.arange(DOWN), AROUND)
     heading = np.zeros_like(grid)
-    grid, _ = skin.push_out(grid, heading, np.full(len(grid), ease))
-    grid, _ = skin.push_out(grid, heading, np.full(len(grid), ease))
+    for _ in range(5):  # the bust is cut off sharply at its lower edge: one step does not bring cloth over that
+        grid, _ = skin.push_out(grid, heading, np.full(len(grid), ease + 0.1))
     # The edge hugs the skin.
     nearest, normals = skin.nearest(grid)
     hug = smoothstep(14.0, 0.0, rows.astype(np.float64)) * smoothstep(5.0, 2.5, np.linalg.norm(grid - nearest, axis=-1))

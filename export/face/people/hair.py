@@ -150,7 +150,8 @@ def grow_hair(
 
 def _radius(ground: _Ground, thin: NDArray[np.bool_] | None = None) -> Floats:
     """[N] cm; finer at the hairline, and half as thick where hair went astray."""
-    radius = RADIUS * ground.generator.uniform(0.85, 1.25, len(ground.roots))
+    # Fewer strands are thicker, so that the scalp shows no more than it should.
+    radius = RADIUS * ground.look.density**-0.5 * ground.generator.uniform(0.85, 1.25, len(ground.roots))
     radius *= 0.6 + 0.4 * smoothstep(-0.3, 0.9, ground.above)
     return radius if thin is None else np.where(thin, 0.55 * radius, radius)
 
@@ -161,12 +162,12 @@ def _tangent(vectors: Floats, normals: Floats) -> Floats:
 
 def _short(ground: _Ground) -> tuple[Floats, Floats]:
     """Short back and sides, the top longer and swept to one side and up."""
-    return _cropped(ground, top_length=4.2, side_length=1.1, sweep=0.75, lift=0.62)
+    return _cropped(ground, top_length=4.6, side_length=1.1, sweep=0.70, lift=0.80)
 
 
 def _crop(ground: _Ground) -> tuple[Floats, Floats]:
     """Cut short all over, brushed forward."""
-    return _cropped(ground, top_length=1.9, side_length=0.75, sweep=0.35, lift=0.40)
+    return _cropped(ground, top_length=2.1, side_length=0.75, sweep=0.30, lift=0.62)
 
 
 def _receding(ground: _Ground) -> tuple[Floats, Floats]:
@@ -206,9 +207,9 @@ def _cropped(
         lambda grown: np.minimum(0.06 + (0.10 + 0.55 * top * lift) * spread, 0.5 * grown),
         ground.obstacles,
     )
-    strands = gather(strands, roots.points, g, 26, 0.45)
-    strands = gather(strands, roots.points, g, 7, 0.35)
-    strands, loose = stray(strands, g, 0.05, 0.25)
+    strands = gather(strands, roots.points, g, 30, 0.50)
+    strands = gather(strands, roots.points, g, 8, 0.30)
+    strands, loose = stray(strands, g, 0.12, 0.30)
     return strands, _radius(ground, loose)
 
 
@@ -241,7 +242,8 @@ def _hanging(
     temple = np.abs(rest[(np.abs(rest[:, 1] - 5.0) < 1.0) & (rest[:, 2] > 3.0), 0]).max()
     face = np.array([cheek, temple])
     part = ground.look.parting * smoothstep(-8.0, 2.0, m[:, 2])
-    side = np.where(m[:, 0] > part + 0.12 * plane_wave_noise(m, g, 1.0), 1.0, -1.0)
+    beside = m[:, 0] - part
+    side = np.where(beside > 0.16 * plane_wave_noise(m, g, 0.8) + 0.12 * g.normal(size=count), 1.0, -1.0)
     front = smoothstep(1.0, 9.0, m[:, 2])
     bangs = (
         (above < 3.6 + 0.3 * g.normal(size=count)) & (np.abs(m[:, 0]) < 5.0) & (m[:, 2] > 4.0)
@@ -250,7 +252,9 @@ def _hanging(
     )
     depth = g.random(count) ** 1.3 * (0.30 + 0.70 * smoothstep(0.0, 4.0, above))
     lift = (0.10 + 0.95 * volume * depth) * np.where(bangs, 0.55, 1.0)
-    heading = np.c_[0.62 * side, 0.14 * front, -0.45 * front] + 0.06 * g.normal(size=(count, 3))
+    # At the parting itself hair stands up before it falls to its side: the line of bare skin stays narrow.
+    over = 0.30 + 0.70 * smoothstep(0.0, 1.6, np.abs(beside))
+    heading = np.c_[0.62 * side * over, 0.14 * front, -0.45 * front] + 0.08 * g.normal(size=(count, 3))
     heading = np.where(
         bangs[:, None],
         np.c_[0.05 * m[:, 0] + 0.12 * g.normal(size=count), np.zeros(count), 0.9 * np.ones(count)],
@@ -280,7 +284,7 @@ def _hanging(
     strands = gather(strands, near, g, 320, 0.35, wave[0], wave[1])
     strands = gather(strands, near, g, 60, 0.60, 0.25 * wave[0], 0.6 * wave[1])
     strands = gather(strands, near, g, 12, 0.45)
-    strands, loose = stray(strands, g, 0.07, 0.7)
+    strands, loose = stray(strands, g, 0.10, 0.8)
     flat = strands.reshape(-1, 3)
     kept, _ = ground.obstacles.push_out(flat, np.zeros_like(flat), np.full(len(flat), 0.08))
     strands[:, 1:] = kept.reshape(strands.shape)[:, 1:]
@@ -289,7 +293,7 @@ def _hanging(
 
 def _lob(ground: _Ground) -> tuple[Floats, Floats]:
     """Smooth hair with a side parting that ends above the shoulders."""
-    return _hanging(ground, -10.0 * ground.look.length, 1.0, 0.8, (0.35, 12.0))
+    return _hanging(ground, -10.0 * ground.look.length, 1.0, 0.8, (0.50, 9.0), volume=1.1)
 
 
 def _waves(ground: _Ground) -> tuple[Floats, Floats]:
@@ -299,7 +303,7 @@ def _waves(ground: _Ground) -> tuple[Floats, Floats]:
 
 def _bob(ground: _Ground) -> tuple[Floats, Floats]:
     """A bob with a fringe."""
-    return _hanging(ground, -6.0 * ground.look.length, 0.5, 1.0, (0.15, 14.0), fringe=True)
+    return _hanging(ground, -7.0 * ground.look.length, 0.8, 0.9, (0.25, 11.0), fringe=True)
 
 
 def _coiled(ground: _Ground, reach: float, radius: tuple[float, float], pitch: float) -> tuple[Floats, Floats]:

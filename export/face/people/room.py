@@ -8,7 +8,7 @@ where only the camera sees them: the light on the face is light.py's.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,6 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.signal import fftconvolve
 
 from export.face.people.person import Person
-
-if TYPE_CHECKING:
-    from export.face.people.scene import Scene
 
 Floats = NDArray[np.float32]
 
@@ -48,15 +45,16 @@ class Room:
 
 
 ROOMS: Final[dict[str, Room]] = {
-    "office": Room("interior", 214.0, 3.0, 62.0, 0.022, 0.20),
-    "window": Room("interior", 262.0, 5.0, 60.0, 0.024, 0.26),
-    "hall": Room("interior", 22.0, 3.0, 58.0, 0.022, 0.22),
-    "garden": Room("forest", 46.0, 9.0, 62.0, 0.026, 0.16),
-    "trees": Room("forest", 110.0, 8.0, 58.0, 0.026, 0.17),
-    "yard": Room("courtyard", 256.0, 3.0, 60.0, 0.024, 0.20),
-    "street": Room("city", 330.0, 4.0, 60.0, 0.024, 0.22),
-    "quay": Room("sunset", 24.0, 5.0, 62.0, 0.024, 0.24),
-    "studio": Room("studio", 240.0, 4.0, 60.0, 0.060, 0.10),
+    "desk": Room("interior", 190.0, 2.0, 56.0, 0.030, 0.17),
+    "curtains": Room("interior", 252.0, 5.0, 60.0, 0.030, 0.20),
+    "bedroom": Room("interior", 276.0, 5.0, 56.0, 0.030, 0.16),
+    "hall": Room("interior", 20.0, 3.0, 58.0, 0.030, 0.20),
+    "garden": Room("forest", 46.0, 9.0, 62.0, 0.034, 0.14),
+    "trees": Room("forest", 110.0, 5.0, 58.0, 0.034, 0.13),
+    "yard": Room("courtyard", 256.0, 3.0, 60.0, 0.032, 0.17),
+    "street": Room("city", 330.0, 4.0, 60.0, 0.032, 0.20),
+    "quay": Room("sunset", 24.0, 3.0, 62.0, 0.032, 0.19),
+    "studio": Room("studio", 205.0, 2.0, 60.0, 0.060, 0.09),
 }
 
 
@@ -122,8 +120,7 @@ def read_panorama(stem: str) -> Floats:
 
     import bpy
 
-    version = ".".join(str(part) for part in bpy.app.version[:2])
-    path = Path(bpy.__file__).parent / version / "datafiles" / "studiolights" / "world" / f"{stem}.exr"
+    path = Path(bpy.utils.system_resource("DATAFILES")) / "studiolights" / "world" / f"{stem}.exr"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: this Blender has no panorama {stem!r}")
     image = bpy.data.images.load(str(path), check_existing=True)
@@ -133,14 +130,14 @@ def read_panorama(stem: str) -> Floats:
     return np.ascontiguousarray(pixels.reshape(height, width, 4)[::-1, :, :3])
 
 
-def add_room(scene: Scene, camera: Any, person: Person, name: str | None = None) -> str:
+def add_room(camera: Any, person: Person, name: str | None = None, exposure: float = 0.0) -> str:
     """Hang a room behind the person, filling the view of a Blender camera object.
 
     Args:
-        scene: to add it to.
         camera: Blender camera object, placed; its lens may be shifted.
         person: whose seed chooses, and may mirror, the room.
         name: one of ROOMS; drawn from the seed if None.
+        exposure: stops that the scene is developed with; the room's brightness holds for the developed picture.
 
     Returns:
         The room's name.
@@ -168,7 +165,7 @@ def add_room(scene: Scene, camera: Any, person: Person, name: str | None = None)
     shader = Shader(f"room {name}")
     place = shader.node("TexCoord", {}, "UV")
     colour = shader.node("TexImage", {"Vector": place}, "Color", {"image": image, "extension": "EXTEND"})
-    material = shader.surface(shader.node("Emission", {"Color": colour, "Strength": 1.0}))
+    material = shader.surface(shader.node("Emission", {"Color": colour, "Strength": 2.0**-exposure}))
 
     lens = camera.data
     away = float(np.linalg.norm(np.array(camera.matrix_world.translation))) + DISTANCE_CM / 100.0
