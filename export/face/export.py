@@ -1,4 +1,4 @@
-"""Export the three face graphs to the model repository: `python -m export.face.export`.
+"""Export the face graphs to the model repository: `python -m export.face.export`.
 
 Nothing is trained here: the graphs are written down, and the face model's basis and the picture of the teeth are baked
 in.
@@ -10,6 +10,7 @@ import argparse
 import sys
 import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,13 @@ from torch import Tensor, nn
 
 from export.face.compositor import Compositor
 from export.face.face_geometry import FaceGeometry
+from export.face.refiner import make_refiner, weights_path
 from export.face.renderer import Renderer
 
 OPSET = 18
+
+REFINERS = {"refiner_standard": "standard", "refiner_high": "high"}
+"""Models beside the chain that better the renderer's texture, and their tiers."""
 
 INPUTS = {
     "face_geometry": (
@@ -50,11 +55,16 @@ INPUTS = {
         "AVATAR_CONSTANTS",
         "AVATAR_ADAPTER",
     ),
+    **dict.fromkeys(
+        REFINERS,
+        ("PARAMETERS", "CANVAS_FLOW", "CANVAS_TEXTURE", "AVATAR_PHOTO", "AVATAR_CONSTANTS", "AVATAR_ADAPTER"),
+    ),
     "compositor": ("FACE_FLOW", "HEAD_FLOW", "CANVAS_FLOW", "STABLE_TEXTURE", "AVATAR_PHOTO", "AVATAR_BACKDROP"),
 }
 OUTPUTS = {
     "face_geometry": ("FACE_FLOW", "SEAM_FLOW", "HEAD_FLOW", "AFFINES"),
     "renderer": ("CANVAS_FLOW", "CANVAS_TEXTURE"),
+    **dict.fromkeys(REFINERS, ("REFINED_TEXTURE",)),
     "compositor": ("FRAME",),
 }
 """Tensors of each stage, in the order of its module's arguments and results."""
@@ -64,7 +74,9 @@ def make_stage(stage: str) -> nn.Module:
     """The module of one stage, ready to run."""
     makers: dict[str, Callable[[], nn.Module]] = {
         "face_geometry": lambda: FaceGeometry(load_face_model()),
-        "renderer": Renderer,
+        # Until it is trained the network is not part of the graph.
+        "renderer": lambda: Renderer(make_refiner("fast") if weights_path("fast").is_file() else None),
+        **{stage: partial(make_refiner, tier) for stage, tier in REFINERS.items()},
         "compositor": Compositor,
     }
     module = makers[stage]()
@@ -123,15 +135,15 @@ def declare_inputs(graph: onnx.GraphProto, names: Iterable[str], tensors: dict[s
         graph.input.append(declared[name])
 
 
-def main() -> int:
-    """Write the three graphs."""
+def main(arguments: list[str] | None = None) -> int:
+    """Write the graphs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--repository", type=Path, default=Path("model_repository"), help="model repository to write into"
     )
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     tensors = example(2)
-    for stage in ("face_geometry", "renderer", "compositor"):
+    for stage in INPUTS:
         module = make_stage(stage)
         tensors.update(zip(OUTPUTS[stage], run(module, INPUTS[stage], tensors), strict=True))
         if stage == "renderer":

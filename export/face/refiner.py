@@ -66,7 +66,7 @@ SOURCE = Window(
 
 BORDER_PX: Final = 16.0
 """The correction fades out over so many pixels along the canvas's border ..."""
-BORDER_ZERO_PX: Final = 2.0
+BORDER_ZERO_PX: Final = 4.0
 """... and is zero in the outermost ones, which the compositor mixes with what lies around."""
 GATE_PX: Final = 0.5
 """Mean motion of the surroundings (px) at which the gate is fully open."""

@@ -1,0 +1,60 @@
+"""Make the refiner from synthetic people: rough canvases, training of all tiers, judgement, export.
+
+    python -m export.face.people --set train ...         # once: build/people/{train,heldout}
+    python -m export.face.refine                         # an hour on two cores; goes on where it stopped
+
+1. build/face/rough                       what geometry alone draws of each person  (export.face.refine.rough_canvas)
+2. build/face/refiner_TIER.pt             training, `fast` first                    (export.face.refine.train)
+   export/face/weights/refiner_TIER.npz   the averaged weights, kept with the project
+3. build/face/refine.json                 before and after, on people held back     (export.face.refine.evaluate)
+4. model_repository/{renderer,refiner_standard,refiner_high}                        (export.face.export)
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that wait for their turn take it from nobody
+
+import torch
+
+from export.face import export
+from export.face.refine import evaluate
+from export.face.refine.rough_canvas import PEOPLE
+from export.face.refine.train import CHECKPOINTS, STEPS, load_people, train
+from export.face.refiner import TIERS, save_weights
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what is not done yet; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tier", nargs="+", choices=list(TIERS), default=list(TIERS), help="default: all")
+    parser.add_argument("--people", type=Path, default=PEOPLE, help="folder with the sets of synthetic people")
+    parser.add_argument("--steps", type=int, help="default: as each tier wants")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    print("1 of 4: rough canvases", flush=True)
+    folk = load_people("train", options.people)
+    if not folk:
+        parser.error(f"{options.people}/train holds nobody; make them with: python -m export.face.people")
+    for tier in options.tier:
+        print(f"2 of 4: training, {tier}", flush=True)
+        checkpoint = CHECKPOINTS / f"refiner_{tier}.pt"
+        network = train(tier, folk, checkpoint, steps=options.steps or STEPS[tier], seed=options.seed)
+        print(f"kept {save_weights(network)}", flush=True)
+    del folk
+    print("3 of 4: judging on people held back", flush=True)
+    tiers = ["fast", *(tier for tier in options.tier if tier != "fast")]
+    if status := evaluate.main(["--people", str(options.people), "--tiers", *tiers]):
+        return status
+    print("4 of 4: exporting", flush=True)
+    return export.main([])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
