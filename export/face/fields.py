@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from facestream.avatar import layers_canvas as canvas
 from facestream.contract import FRAME_SIZE
 from facestream.parameters import INDEX
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def constant(constants: Tensor, name: str) -> Tensor:
@@ -74,14 +74,17 @@ def sample(field: Tensor, window: Window, at: Tensor, moved: Tensor, padding: st
     return F.grid_sample(field, sampling_grid(window, at, moved), padding_mode=padding, align_corners=False)
 
 
-def refinement_kernel(factor: int) -> Tensor:
-    """Weights [2 * factor**2, 2, 3, 3] of the convolution that `refine` needs: bilinear interpolation, by phases."""
+def refinement_kernel(factor: int, channels: int = 2) -> Tensor:
+    """Weights of the convolution that `refine` needs, [channels * factor**2, channels, 3, 3]: the phases of bilinear
+    interpolation.
+    """
     phase = (np.arange(factor) + 0.5) / factor - 0.5
     line = np.stack([np.clip(-phase, 0, None), 1.0 - np.abs(phase), np.clip(phase, 0, None)], 1)  # [factor, 3]
     block = np.einsum("ai,bj->abij", line, line).reshape(factor * factor, 3, 3)
-    kernel = np.zeros((2, factor * factor, 2, 3, 3), np.float32)
-    kernel[0, :, 0] = kernel[1, :, 1] = block
-    return torch.from_numpy(kernel.reshape(-1, 2, 3, 3))
+    kernel = np.zeros((channels, factor * factor, channels, 3, 3), np.float32)
+    for channel in range(channels):
+        kernel[channel, :, channel] = block
+    return torch.from_numpy(kernel.reshape(-1, channels, 3, 3))
 
 
 def refine(field: Tensor, kernel: Tensor, factor: int) -> Tensor:
@@ -91,6 +94,52 @@ def refine(field: Tensor, kernel: Tensor, factor: int) -> Tensor:
         [B, 2, factor * n, factor * m].
     """
     return F.pixel_shuffle(F.conv2d(field, kernel), factor)
+
+
+class FineGrid(nn.Module):
+    """Refines a coarse field and brings it into the form of a sampling grid, in one pass over the pixels.
+
+    The result is that of `sampling_grid` after `refine`, at a quarter of its cost on a CPU: the convolution makes x and
+    y of the pixels of a row lie side by side as a grid has them, so that blocks are moved instead of single numbers.
+    """
+
+    kernel: Tensor
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(self, window: Window, left: int, top: int, width: int, height: int, factor: int, pitch: int = 1):
+        """
+        Args:
+            window: what -1..1 spans: the rectangle that the tensor to be sampled covers.
+            left, top: of the rectangle of pixels that sample, px.
+            width, height: number of these pixels.
+            factor: by which the field is refined.
+            pitch: px from one sampling pixel to the next.
+        """
+        super().__init__()
+        self.factor = factor
+        scale = torch.tensor([2.0 / window.width, 2.0 / window.height])
+        phases = refinement_kernel(factor).reshape(2, factor, factor, 2, 3, 3).permute(1, 2, 0, 3, 4, 5)
+        kernel = phases.reshape(-1, 2, 3, 3) * scale.repeat(factor * factor)[:, None, None, None]
+        self.register_buffer("kernel", kernel.contiguous())  # [factor * factor * 2, 2, 3, 3]
+        start = pixel_centres(left, top, width, height, pitch)[0].permute(1, 2, 0)
+        start = (start - torch.tensor([window.left, window.top])) * scale - 1.0
+        rows, columns = torch.zeros(1, height, 1, 2), torch.zeros(1, 1, width, 2)
+        rows[0, :, 0, 1], columns[0, 0, :, 0] = start[:, 0, 1], start[0, :, 0]
+        self.register_buffer("rows", rows)
+        self.register_buffer("columns", columns)
+
+    def forward(self, field: Tensor) -> Tensor:
+        """Grid [B, factor * n, factor * m, 2] of a field [B, 2, n + 2, m + 2], px, whose margin is used up."""
+        fine = F.conv2d(field, self.kernel)
+        n, m, factor = fine.shape[2], fine.shape[3], self.factor
+        blocks = fine.permute(0, 2, 3, 1).reshape(-1, n, m, factor, 2 * factor).permute(0, 1, 3, 2, 4)
+        return blocks.reshape(-1, factor * n, factor * m, 2) + self.rows + self.columns
+
+
+def sample_at(field: Tensor, grid: Tensor, padding: str = "border") -> Tensor:
+    """Sample a tensor [B, C, ...] at a grid [B, h, w, 2]."""
+    return F.grid_sample(field, grid, padding_mode=padding, align_corners=False)
 
 
 def smooth(value: Tensor) -> Tensor:
