@@ -153,7 +153,8 @@ def _radius(ground: _Ground, thin: NDArray[np.bool_] | None = None) -> Floats:
     # Fewer strands are thicker, so that the scalp shows no more than it should.
     radius = RADIUS * ground.look.density**-0.5 * ground.generator.uniform(0.85, 1.25, len(ground.roots))
     radius *= 0.6 + 0.4 * smoothstep(-0.3, 0.9, ground.above)
-    return radius if thin is None else np.where(thin, 0.55 * radius, radius)
+    thinned: Floats = radius if thin is None else np.where(thin, 0.55 * radius, radius)
+    return thinned
 
 
 def _tangent(vectors: Floats, normals: Floats) -> Floats:
@@ -265,12 +266,13 @@ def _hanging(
 
     def bend(points: Floats, directions: Floats, grown: Floats) -> Floats:
         young = np.exp(-grown / 5.0)
-        pull = np.c_[side * 0.08 * young, -0.85 * np.ones(count), -0.08 * front * young]
+        pull: Floats = np.c_[side * 0.08 * young, -0.85 * np.ones(count), -0.08 * front * young]
         into = _curtain(points, side, depth, face) * ~bangs
         pull += np.c_[side * np.minimum(0.40 * into, 0.45), np.zeros(count), -0.14 * np.minimum(into, 1.0)]
         turn = 0.10 * smoothstep(1.0, -4.0, points[:, 1]) + 0.22 * smoothstep(-5.0, -9.0, points[:, 1])
         turn = inwards * turn * smoothstep(5.0, 7.5, np.abs(points[:, 0]))
-        return pull - np.c_[side * turn, np.zeros(count), np.zeros(count)]
+        pull -= np.c_[side * turn, np.zeros(count), np.zeros(count)]
+        return pull
 
     points = int(np.ceil((16.0 - reach + 10.0) / 0.72))
     strands = grow(
@@ -298,7 +300,7 @@ def _lob(ground: _Ground) -> tuple[Floats, Floats]:
 
 def _waves(ground: _Ground) -> tuple[Floats, Floats]:
     """Long loose waves that fall over the shoulders."""
-    return _hanging(ground, -17.0 * ground.look.length, 1.8, 0.0, (0.85, 7.5), volume=1.25)
+    return _hanging(ground, -17.0 * ground.look.length, 1.8, 0.0, (1.30, 7.0), volume=1.25)
 
 
 def _bob(ground: _Ground) -> tuple[Floats, Floats]:
@@ -397,8 +399,9 @@ def hair_material(person: Person, name: str = "scalp hair", grey: float | None =
     random = shader.node("HairInfo", {}, "Random")
     # Greying strands, from white through grey: two in three of the greyed ones are white.
     fall = shader.ramp(random, (max(0.0, share - 0.12), 0.0), (min(1.0, share + 0.12), 1.0)) if share > 0.01 else 1.0
-    melanin = shader.math("MULTIPLY_ADD", fall, traits.hair_melanin - 0.10, 0.10)
-    redness = shader.math("MULTIPLY", fall, traits.hair_redness)
+    white = 0.045  # a trace of melanin: none at all glows
+    melanin = shader.math("MULTIPLY_ADD", fall, traits.hair_melanin - white, white)
+    redness = shader.math("MULTIPLY", fall, traits.hair_redness * (1.0 - share))
     return shader.surface(
         shader.node(
             "BsdfHairPrincipled",

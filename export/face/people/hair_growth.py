@@ -138,7 +138,8 @@ def cut_below(strands: Floats, height: Floats) -> Floats:
     row = np.arange(len(strands))
     above, under = y[row, first - 1], y[row, first]
     part = np.clip((above - height) / np.maximum(above - under, 1e-6), 0.0, 1.0)
-    return np.where(below.any(1), first - 1 + part, first).astype(np.float64)
+    last: Floats = np.where(below.any(1), first - 1 + part, first).astype(np.float64)
+    return last
 
 
 def gather(
@@ -172,15 +173,18 @@ def gather(
         grown = np.cumsum(np.linalg.norm(forward, axis=-1, keepdims=True), axis=1)
         out = unit(strands - np.array([0.0, 2.0, 0.0]))
         across = unit(np.cross(forward, out))
-        phase = generator.uniform(0.0, 6.28, count)[leader][:, None, None]
-        pace = generator.normal(1.0, 0.12, count)[leader][:, None, None] * 2.0 * np.pi / wave_length
+        phases: Floats = generator.uniform(0.0, 6.28, (count,))
+        paces: Floats = generator.normal(1.0, 0.12, (count,)) * 2.0 * np.pi / wave_length
+        phase, pace = phases[leader][:, None, None], paces[leader][:, None, None]
         angle = 0.35 * phase + grown * pace
         swing = wave * smoothstep(0.10, 0.6, along)
         strands = strands + swing * (np.sin(angle) * across + 0.5 * np.cos(0.9 * angle) * out)
     return strands
 
 
-def stray(strands: Floats, generator: np.random.Generator, share: float, amount: float) -> tuple[Floats, Floats]:
+def stray(
+    strands: Floats, generator: np.random.Generator, share: float, amount: float
+) -> tuple[Floats, NDArray[np.bool_]]:
     """Lead a share of the strands astray by about `amount` cm at the tips. Returns strands, and which ones [N] bool."""
     chosen = generator.random(len(strands)) < share
     along = np.linspace(0.0, 1.0, strands.shape[1])[None, :, None] ** 1.5

@@ -101,13 +101,15 @@ def defocus(picture: Floats, radius: float, limit: float = 24.0) -> Floats:
     disc /= disc.sum()
     padded = np.pad(picture, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
     blurred = np.stack([fftconvolve(padded[..., c], disc, mode="valid") for c in range(3)], axis=-1)
-    return np.maximum(blurred, 0.0).astype(np.float32)
+    kept: Floats = np.maximum(blurred, 0.0).astype(np.float32)
+    return kept
 
 
 def paint_room(panorama: Floats, room: Room, size: int = SIZE) -> Floats:
     """The backdrop [size, size, 3] linear RGB, blurred, its median luminance as the room says."""
     picture = defocus(crop_panorama(panorama, room, size), room.blur * size)
-    return picture * np.float32(room.brightness / max(float(np.median(picture.mean(-1))), 1e-4))
+    painted: Floats = picture * np.float32(room.brightness / max(float(np.median(picture.mean(-1))), 1e-4))
+    return painted
 
 
 def read_panorama(stem: str) -> Floats:
