@@ -53,9 +53,53 @@ def test_resting_mouth_is_left_bit_for_bit() -> None:
         assert np.array_equal(stabilizer.step(pattern(), STILL, i - 2), pattern())
 
 
+def test_a_step_of_the_skins_light_is_shown_within_two_frames() -> None:
+    """A jaw's shadow that comes late would look like rubber; below what flicker is, nothing is said."""
+    stabilizer = CanvasStabilizer()
+    for i in range(4):
+        stabilizer.step(pattern(), STILL, i - 2)
+    darker = pattern()
+    darker[:3] -= 14.0
+    off = [np.abs(stabilizer.step(darker, STILL, i - 2) - darker).max() for i in range(4, 7)]
+    assert off[0] < 14.0 / 4
+    assert off[1] < 14.0 / 8 + 1.0
+
+
+def test_same_words_give_the_same_face_for_ever() -> None:
+    """Half an hour of speech must not change the person: each round ends in the bits of the one before."""
+    random = np.random.default_rng(3)
+    textures = [pattern(float(shift)) for shift in np.cumsum(random.normal(0, 1.0, 40))]
+    flows = [STILL + random.normal(0, 1.0, (2, 1, 1)).astype(np.float32) for _ in textures]
+    stabilizer, rounds, index = CanvasStabilizer(), [], -2
+    for _ in range(6):
+        shown = []
+        for texture, flow in zip(textures, flows, strict=True):
+            shown.append(stabilizer.step(texture, flow, index).copy())
+            index += 1
+        rounds.append(np.array(shown))
+    assert all(np.array_equal(rounds[1], later) for later in rounds[2:])
+
+
+def test_what_fades_comes_to_an_end() -> None:
+    """A rest that halves for ever becomes a denormal number, which costs a hundred times the time of another."""
+    stabilizer = CanvasStabilizer()
+    stabilizer.step(pattern(), STILL, -2)
+    faint = np.zeros(SHAPE, np.float32)
+    for i in range(1, 60):
+        faint = stabilizer.step(np.zeros(SHAPE, np.float32), STILL, i - 2)
+    assert not faint.any()
+
+
+def test_switch_without_it_lets_all_through() -> None:
+    stabilizer = CanvasStabilizer(keep=0.0)
+    for i in range(3):
+        texture = pattern(i)
+        assert stabilizer.step(texture, STILL, i - 2) is texture
+
+
 def test_frames_out_of_order_and_broken_textures_end_the_session() -> None:
     stabilizer = CanvasStabilizer()
     with pytest.raises(SessionLost, match="frame 9"):
         stabilizer.step(pattern(), STILL, 9)
     with pytest.raises(SessionLost, match="not finite"):
-        stabilizer.step(pattern() * np.nan, STILL, -2)
+        stabilizer.step(np.full(SHAPE, np.nan, np.float32), STILL, -2)

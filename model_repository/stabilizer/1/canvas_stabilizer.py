@@ -20,20 +20,20 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-KEEP = 0.6
-"""Share of the past in a pixel that differs by nothing: a time constant of two frames."""
+KEEP = 0.65
+"""Share of the past in a pixel that differs by nothing: a time constant of two to three frames."""
 
-TOLERANCE = (12.0, 12.0, 12.0, 0.05)
+TOLERANCE = (16.0, 16.0, 16.0, 0.065)
 """Difference at which the past of a resting pixel has lost its weight: RGB levels, cover."""
 
 FAST_PX = 2.0
 """A pixel whose content moves by this much between two frames tolerates FAST_SHARE of what a resting one does."""
-FAST_SHARE = 0.4
+FAST_SHARE = 0.5
 
 _STILL_PX = 0.02
 """Motion below this needs no resampling."""
 _SAME = 1e-3
-"""A difference below this share of the tolerance, everywhere, is none: the new texture stands as it is."""
+"""A difference below this share of the tolerance is none: there the new texture stands, and nothing fades for ever."""
 
 
 class CanvasStabilizer:
@@ -91,6 +91,7 @@ class CanvasStabilizer:
         excess *= 1.0 / TOLERANCE[0]
         excess *= excess
         weight = np.maximum(self._keep - self._keep * excess, 0.0)
+        weight *= excess > _SAME * _SAME
         change *= weight
         change += texture
         return change

@@ -1,0 +1,52 @@
+"""Blinks, stops and flicker behind the stabiliser, drawn by the repository's own graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from facestream.avatar.bundle import load_bundle
+from facestream.avatar.preview import FacePreview
+from facestream.parameters import INDEX, PARAMETERS
+
+from export.ensembles import REPOSITORY
+
+pytest.importorskip("openvino")
+from perf.stabilizer import BLINK, FLICKER, JAW, Film, drift, flicker, lag, render
+
+AVATAR = min((REPOSITORY / "avatar_store" / "avatars").glob("*.avatar"))
+
+
+@pytest.fixture(scope="module")
+def preview() -> FacePreview:
+    return FacePreview(REPOSITORY, load_bundle(AVATAR))
+
+
+@pytest.fixture(scope="module")
+def film() -> Film:
+    return Film.of(np.asarray(load_bundle(AVATAR).tensors["AVATAR_PHOTO"]))
+
+
+@pytest.mark.parametrize(
+    ("names", "course"), [(("eyeBlinkLeft", "eyeBlinkRight"), BLINK), (("jawOpen",), JAW)], ids=["blink", "jaw"]
+)
+def test_movement_is_neither_late_nor_less(
+    preview: FacePreview, film: Film, names: Sequence[str], course: Sequence[float]
+) -> None:
+    """A lid that closes late or not quite, a jaw that swings after its stop: the eye sees both."""
+    found = lag(preview, film, names, course)
+    assert abs(found.milliseconds) < 2.0
+    assert 0.98 < found.depth < 1.02
+    assert found.missing < 0.03
+
+
+def test_flicker_is_halved_and_nothing_drifts_while_the_mouth_moves(preview: FacePreview, film: Film) -> None:
+    parameters = np.zeros((12, len(PARAMETERS)), np.float32)
+    parameters[:, INDEX["jawOpen"]] = 0.2 + 0.15 * np.sin(np.arange(12) / 12 * 2 * np.pi)
+    frames = render(preview, parameters)
+    for make in FLICKER.values():
+        before, after = flicker(film, frames, make(frames, np.random.default_rng(1)))
+        assert after < 0.55 * before  # its first frames have little past
+    _, worst = drift(frames, 0.1)
+    assert worst < 0.1
