@@ -4,8 +4,9 @@ The source is ICT-FaceKit (Li et al., "Learning Formation of Physically-Based Fa
 see export.face.face_model_source.
 
 What is made of it: fewer than 4,000 vertices instead of 26,719, dense at lips and lids; 60 identity modes; ARKit's
-shapes under ARKit's names; a `tongueOut` that the source lacks; all as 8-bit integers with a scale per shape. A report
-says what that costs in millimetres.
+shapes under ARKit's names; a `tongueOut` that the source lacks; all as 8-bit integers with a scale per shape.
+`--report` says what that costs in millimetres (FACE_MODEL.md). `--flame` and `--bfm` make one of the people of other
+groups' models (see export.face.face_model_adapt).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from facestream.avatar.face_model import load_face_model
 from facestream.avatar.landmark_topology import LEFT_EYE, LIP_INNER, LIP_OUTER, RIGHT_EYE
 from facestream.parameters import ARKIT
 from numpy.typing import NDArray
@@ -28,6 +30,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 IDENTITY_MODES = 60
+
+SHIPPED = Path("client/facestream/avatar/face_model.npz")
 
 # Ranges of polygons in the source, in its own order of parts.
 SOURCE_PARTS = {
@@ -259,11 +263,6 @@ def make(source: FaceSource) -> dict[str, NDArray[np.generic]]:
     report_line("15 % of all shapes at random strength", np.linalg.norm(np.tensordot(faces, error, 1), axis=2))
     error = identity_q * identity_scale[:, None, None] - modes
     report_line(f"{len(modes)} identity modes, normal weights", np.linalg.norm(np.tensordot(people, error, 1), axis=2))
-    print("coarser mesh, at all vertices of the source:")
-    jaw_row = names.index("jawOpen")
-    for name in ("face", "mouth_socket", "gums", "teeth"):
-        own = [i for i, new in enumerate(PARTS) if new.startswith(name) or (name == "gums" and new == "tongue")]
-        report_coarseness(name, np.unique(parts[name]), neutral, expression, jaw_row, old[mesh[np.isin(part_of, own)]])
     report_line("468 landmarks, position and motion", distance)
     print(f"{len(old)} vertices, {len(mesh)} triangles, {len(names)} shapes, {time.time() - begun:.0f} s")
     return {
@@ -293,44 +292,44 @@ def report_line(label: str, centimetres: Floats) -> None:
     )
 
 
-def report_coarseness(
-    name: str, vertices: Ints, neutral: Floats, expression: Floats, jaw_row: int, triangles: Ints
-) -> None:
-    """Print how far the source's `vertices` are from the compact `triangles`, both in the source's numbers.
-
-    At rest, and in the worst single shape at full strength: what the interpolated displacement then misses.
-    """
-    points = neutral[vertices]
-    near = cKDTree(neutral[triangles].mean(1)).query(points, k=min(30, len(triangles)))[1]
-    features = np.concatenate([neutral, expression[jaw_row]], axis=1)
-    still, moved = np.zeros(len(vertices)), np.zeros(len(vertices))
-    for i, vertex in enumerate(vertices):
-        distance, weights = closest_on_triangles(features[vertex], features[triangles[near[i]]])
-        k = int(distance.argmin())
-        corners, weight = triangles[near[i, k]], weights[k]
-        still[i] = np.linalg.norm(weight @ neutral[corners] - neutral[vertex])
-        missed = np.einsum("c,scd->sd", weight, expression[:, corners]) - expression[:, vertex]
-        moved[i] = np.linalg.norm(missed, axis=1).max()
-    zones = {"all": np.ones(len(vertices), dtype=bool)}
-    if name == "face":
-        zones["lips"] = np.linalg.norm((points - MOUTH_CENTRE) / [2.6, 1.2, 1.5], axis=1) < 1.0
-        zones["lids"] = (np.abs(np.abs(points[:, 0]) - 3.2) < 1.6) & (np.abs(points[:, 1] - 3.5) < 0.9)
-    for zone, where in zones.items():
-        report_line(f"{name}, {zone} ({int(where.sum())} vertices), at rest", still[where])
-        report_line(f"{name}, {zone}, worst full single shape", moved[where])
-
-
 def main() -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_source_argument(parser)
+    parser.add_argument("--flame", type=Path, metavar="FILE", help="your own FLAME (.pkl or .npz): use its people")
+    parser.add_argument("--bfm", type=Path, metavar="FILE", help="your own Basel Face Model (.h5 or .mat), likewise")
+    parser.add_argument("--report", action="store_true", help="make nothing; tell how accurate the present model is")
     parser.add_argument(
-        "-o", "--output", type=Path, default=Path("client/facestream/avatar/face_model.npz"), help="file to write"
+        "-o", "--output", type=Path, help=f"file to write; the project's own ({SHIPPED}) if made of ICT-FaceKit"
     )
     options = parser.parse_args()
-    arrays = make(chosen_source(parser, options))
-    np.savez_compressed(options.output, **arrays)  # type: ignore[arg-type]
-    print(f"{options.output}: {options.output.stat().st_size / 1e6:.2f} MB")
+    # These three need this module themselves.
+    from export.face import face_model_adapt, face_model_foreign, face_model_report
+
+    if options.report:
+        face_model_report.write(chosen_source(parser, options), load_face_model(), options.output)
+        return 0
+    if options.flame is not None and options.bfm is not None:
+        parser.error("--flame and --bfm: expected one of them")
+    foreign = options.flame or options.bfm
+    if foreign is None:
+        output = options.output or SHIPPED
+        arrays = make(chosen_source(parser, options))
+    else:
+        if options.output is None:
+            parser.error("-o FILE is needed: what is made of another group's model never replaces the project's own")
+        output = options.output
+        try:
+            if options.flame is not None:
+                other = face_model_foreign.read_flame(foreign, IDENTITY_MODES)
+            else:
+                other = face_model_foreign.read_bfm(foreign, IDENTITY_MODES)
+            print(f"LICENCE: {other.licence}", file=sys.stderr)
+            arrays = face_model_adapt.adapt(other, load_face_model())
+        except ValueError as error:
+            parser.error(str(error))
+    np.savez_compressed(output, **arrays)  # type: ignore[arg-type]
+    print(f"{output}: {output.stat().st_size / 1e6:.2f} MB")
     return 0
 
 

@@ -1,0 +1,299 @@
+"""Find which surface point each facial landmark shows: `python -m export.face.calibrate_landmarks FOLDER`.
+
+The landmark network was taught by people who clicked at pictures; nobody knows which point of a skull it means by
+landmark 61. So it is asked: it looks at rendered faces of many people, poses and expressions, of which each vertex is
+known in the picture, and for each landmark the point of the face model's surface is sought that lies nearest to what
+it said, over all pictures. A picture and its mirror image both count, so left and right come out alike.
+
+A FOLDER holds pictures NAME.png and, for each, NAME.npy: float [V, 3], the vertices of the face model in the picture
+(x px, y px, depth in any unit), as `python -m export.face.calibration_pictures` makes them. The name's part before the
+first underscore tells the person: some people are kept out of the search, and the error is told for them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from facestream.avatar import landmark_topology as topology
+from facestream.avatar.face_model import PATH, FaceModel, load_face_model
+from facestream.avatar.landmarks import LOOKS, detect_faces, find_landmarks
+from facestream.avatar.photo import PhotoError, read_photo
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial import cKDTree
+
+from export.face.face_model_decimate import closest_on_triangles
+from export.face.face_model_source import LANDMARKS, add_source_argument, chosen_source
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+REACH_CM = 1.6
+"""A landmark's new point is sought this far about its old one."""
+HUBER_CM = 0.12
+"""Errors beyond this count by their size, not by its square: a landmark sometimes jumps."""
+ITERATIONS = 6
+LOOKS_PER_PICTURE = LOOKS[:: len(LOOKS) // 12]
+MIRROR_TOLERANCE_CM = 0.25
+HELD_OUT_SHARE = 0.25
+
+REGIONS = {
+    "lips": tuple({*topology.LIP_OUTER, *topology.LIP_INNER}),
+    "lids": tuple({*topology.RIGHT_EYE, *topology.LEFT_EYE}),
+    "brows": (
+        *topology.RIGHT_BROW_UPPER,
+        *topology.RIGHT_BROW_LOWER,
+        *topology.LEFT_BROW_UPPER,
+        *topology.LEFT_BROW_LOWER,
+    ),
+    "oval": topology.FACE_OVAL,
+    "all": tuple(range(topology.MESH_POINTS)),
+}
+"""Landmarks of each region that errors are told for."""
+
+
+@dataclass(frozen=True)
+class Views:
+    """Pictures of known faces, each in its own unit: centimetres of a head of mean size."""
+
+    person: tuple[str, ...]
+    """[N] who is shown."""
+    vertices: Floats
+    """[N, V, 2] the face model's vertices."""
+    landmarks: Floats
+    """[N, 468, 2] what the landmark network said."""
+    scale: Floats
+    """[N] px per centimetre."""
+
+    def chosen(self, which: NDArray[np.bool_]) -> Views:
+        """The views that a mask [N] chooses."""
+        people = tuple(name for name, use in zip(self.person, which, strict=True) if use)
+        return Views(people, self.vertices[which], self.landmarks[which], self.scale[which])
+
+
+def read_views(folder: Path, model: FaceModel) -> Views:
+    """Run the landmark network on a folder's pictures.
+
+    Raises:
+        ValueError: there are no pictures, or a file beside one does not fit the face model.
+    """
+    person, vertices, landmarks, scale = [], [], [], []
+    for path in sorted(folder.glob("*.png")):
+        points = np.load(path.with_suffix(".npy"), allow_pickle=False).astype(np.float64)
+        if points.shape != model.neutral.shape or not np.isfinite(points).all():
+            raise ValueError(
+                f"{path.with_suffix('.npy')}: expected finite float {list(model.neutral.shape)}, got {points.shape}"
+            )
+        rgb = read_photo(path)
+        faces = detect_faces(rgb)
+        if not faces:
+            print(f"{path.name}: no face was found, left out")
+            continue
+        seen = find_landmarks(rgb, faces[0], LOOKS_PER_PICTURE)
+        if seen.presence < 0.9:
+            print(f"{path.name}: certainty {seen.presence:.2f}, left out")
+            continue
+        size = picture_scale(points[:, :2], model)
+        person.append(path.stem.split("_")[0])
+        vertices.append(points[:, :2] / size)
+        landmarks.append(seen.landmarks[: topology.MESH_POINTS, :2] / size)
+        scale.append(size)
+    if not person:
+        raise ValueError(f"{folder}: holds no picture of a face")
+    return Views(tuple(person), np.array(vertices), np.array(landmarks, dtype=np.float64), np.array(scale))
+
+
+def picture_scale(points: Floats, model: FaceModel) -> float:
+    """Pixels per centimetre of a mean head whose vertices lie at `points` [V, 2] in the picture."""
+    rest = np.c_[model.neutral.astype(np.float64), np.ones(len(points))]
+    affine = np.linalg.lstsq(rest, points, rcond=None)[0][:3]  # [3, 2]: a scaled projection
+    return float(np.linalg.svd(affine, compute_uv=False).mean())
+
+
+def mirrored(views: Views, model: FaceModel) -> Views:
+    """The same views seen in a mirror; a vertex takes the place of the point opposite to it, on the other side's skin.
+
+    The compact mesh is not symmetric, so the opposite point lies within a triangle. It is found by rest position and
+    motion together, since the lips touch at rest.
+    """
+    flip = np.array([-1.0, 1.0, 1.0])
+    rows = [model.expression_names.index(_other_side(name)) for name in model.expression_names]
+    own = np.concatenate([model.neutral[None], 2.0 * model.expression]).astype(np.float64)
+    other = np.concatenate([model.neutral[None], 2.0 * model.expression[rows]]) * flip
+    features, wanted = (shape.transpose(1, 0, 2).reshape(len(model.neutral), -1) for shape in (own, other))
+    skin = model.part_triangles("face")
+    tree = cKDTree(model.neutral[skin].mean(1))
+    used = np.unique(skin)
+    vertices = np.full_like(views.vertices, np.nan)
+    for vertex in used:
+        near = tree.query(model.neutral[vertex] * flip, k=24)[1]
+        distance, weights = closest_on_triangles(wanted[vertex], features[skin[near]])
+        best = int(distance.argmin())
+        if np.linalg.norm(weights[best] @ model.neutral[skin[near[best]]] - model.neutral[vertex] * flip) < (
+            MIRROR_TOLERANCE_CM
+        ):
+            vertices[:, vertex] = np.einsum("c,ncd->nd", weights[best], views.vertices[:, skin[near[best]]])
+    vertices[..., 0] *= -1.0
+    landmarks = views.landmarks[:, mirror_landmarks(model)] * flip[:2]
+    return replace(views, vertices=vertices, landmarks=landmarks)
+
+
+def _other_side(name: str) -> str:
+    for side, other in (("Left", "Right"), ("Right", "Left")):
+        if name.endswith(side):
+            return name.removesuffix(side) + other
+    return name
+
+
+def mirror_landmarks(model: FaceModel) -> Ints:
+    """[468] the landmark on the other side; by the surface points known so far, and each other's partner."""
+    points = model.landmarks(model.neutral.astype(np.float64))
+    opened = model.landmarks(model.expression[model.row("jawOpen")].astype(np.float64))
+    both = np.c_[points, 3.0 * opened]
+    flip = np.array([-1.0, 1.0, 1.0, -1.0, 1.0, 1.0])
+    distance = np.linalg.norm(both[:, None] - (both * flip)[None], axis=2)
+    return np.asarray(linear_sum_assignment((distance + distance.T) ** 2)[1], dtype=np.int64)
+
+
+def calibrate(views: Views, model: FaceModel) -> tuple[Ints, Floats, Floats]:
+    """Seek the surface point of each landmark.
+
+    Returns:
+        Vertices [468, 3] and barycentric weights [468, 3] of the compact face, and each landmark's scatter [468] about
+        its point: the median error, centimetres.
+    """
+    skin = model.part_triangles("face")
+    usable = np.isfinite(views.vertices[:, skin]).all((0, 2, 3))
+    skin = skin[usable]
+    tree = cKDTree(model.neutral[skin].mean(1))
+    rest = model.landmarks(model.neutral.astype(np.float64))
+    vertices, weights, scatter = [], [], []
+    for number in range(topology.MESH_POINTS):
+        near = np.array(tree.query_ball_point(rest[number], REACH_CM), dtype=np.int64)
+        corners = views.vertices[:, skin[near]].transpose(1, 0, 2, 3)  # [T, N, 3, 2]
+        found, cost, error = _nearest_point(corners, views.landmarks[:, number])
+        best = int(cost.argmin())
+        vertices.append(skin[near[best]])
+        weights.append(found[best])
+        scatter.append(float(np.median(error[best])))
+    return np.array(vertices), np.array(weights), np.array(scatter)
+
+
+def _nearest_point(corners: Floats, seen: Floats) -> tuple[Floats, Floats, Floats]:
+    """For each triangle, the point of it that is nearest to what was seen, over all pictures.
+
+    Args:
+        corners: [T, N, 3, 2].
+        seen: [N, 2].
+
+    Returns:
+        Barycentric weights [T, 3], robust costs [T], distances [T, N].
+    """
+    origin, u, v = corners[:, :, 0], corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0]
+    w = seen - origin  # [T, N, 2]
+    trust = np.ones(corners.shape[:2])
+    for _ in range(ITERATIONS):
+        t = trust[..., None]
+        uu, uv, vv = (t * u * u).sum((1, 2)), (t * u * v).sum((1, 2)), (t * v * v).sum((1, 2))
+        wu, wv = (t * w * u).sum((1, 2)), (t * w * v).sum((1, 2))
+        det = np.maximum(uu * vv - uv * uv, 1e-12)
+        b, c = (vv * wu - uv * wv) / det, (uu * wv - uv * wu) / det
+        inside = np.clip(np.stack([1.0 - b - c, b, c], axis=1), 0.0, None)
+        inside /= inside.sum(1, keepdims=True)
+        error = np.linalg.norm(np.einsum("tk,tnkd->tnd", inside, corners) - seen, axis=2)
+        trust = np.minimum(1.0, HUBER_CM / np.maximum(error, 1e-9))
+    robust = np.where(error < HUBER_CM, 0.5 * error**2, HUBER_CM * (error - 0.5 * HUBER_CM))
+    return inside, robust.mean(1), error
+
+
+def landmark_error(views: Views, vertices: Ints, weights: NDArray[np.floating]) -> Floats:
+    """[N, 468] centimetres in the picture from each surface point to the landmark."""
+    points = (views.vertices[:, vertices] * weights[..., None]).sum(2)
+    distance: Floats = np.linalg.norm(points - views.landmarks, axis=2)
+    return distance
+
+
+def report(label: str, views: Views, error: Floats) -> None:
+    """Print the errors by region, in millimetres and, for a face as large as an avatar's picture has it, pixels."""
+    print(f"{label}: {len(set(views.person))} people, {len(views.scale)} pictures")
+    for name, own in REGIONS.items():
+        e = 10.0 * error[:, list(own)]
+        print(
+            f"  {name:6s} median {np.median(e):5.2f} mm   rms {np.sqrt((e**2).mean()):5.2f} mm"
+            f"   95 % below {np.percentile(e, 95):5.2f} mm   (median {np.median(e) * AVATAR_PX_PER_MM:5.2f} px)"
+        )
+
+
+AVATAR_PX_PER_MM = 1.33
+"""Of a mean face in an avatar's 512 x 512 picture."""
+
+
+def main() -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="pictures and their vertices")
+    parser.add_argument("--write", action="store_true", help="write the new points into the table and the face model")
+    add_source_argument(parser)
+    options = parser.parse_args()
+    model = load_face_model()
+    try:
+        views = read_views(options.folder, model)
+    except (ValueError, FileNotFoundError, PhotoError) as error:
+        parser.error(str(error))
+    people = sorted(set(views.person))
+    kept_out = set(people[:: max(round(1 / HELD_OUT_SHARE), 2)]) if len(people) > 1 else set()
+    out = np.array([person in kept_out for person in views.person])
+    search, judge = views.chosen(~out), views.chosen(out)
+    before = model.landmark_vertices, model.landmark_weights
+    vertices, weights, scatter = calibrate(_with_mirror(search, model), model)
+    if kept_out:
+        report("before, people kept out", judge, landmark_error(judge, *before))
+        report("after, people kept out", judge, landmark_error(judge, vertices, weights))
+    report("before, people searched in", search, landmark_error(search, *before))
+    report("after, people searched in", search, landmark_error(search, vertices, weights))
+    moved = np.linalg.norm(
+        (model.neutral[vertices] * weights[..., None]).sum(1) - model.landmarks(model.neutral), axis=1
+    )
+    print(f"moved by median {10 * np.median(moved):.2f} mm, at most {10 * moved.max():.2f} mm")
+    if options.write:
+        vertices, weights, scatter = calibrate(_with_mirror(views, model), model)  # now of all people
+        write(chosen_source(parser, options).neutral, model, vertices, weights, scatter)
+    return 0
+
+
+def _with_mirror(views: Views, model: FaceModel) -> Views:
+    other = mirrored(views, model)
+    return Views(
+        views.person + other.person,
+        np.concatenate([views.vertices, other.vertices]),
+        np.concatenate([views.landmarks, other.landmarks]),
+        np.concatenate([views.scale, other.scale]),
+    )
+
+
+def write(source_neutral: Floats, model: FaceModel, vertices: Ints, weights: Floats, scatter: Floats) -> None:
+    """Write the table of the source's numbers and put the same points into the face model's file."""
+    distance, number = cKDTree(source_neutral).query(model.neutral)
+    if distance.max() > 1e-4:
+        raise ValueError("the face model's vertices are none of the source's: it was made of another one")
+    lines = ["# landmark, three vertices of ICT-FaceKit (from 0), their barycentric weights, scatter (cm)"]
+    for index in range(topology.MESH_POINTS):
+        corners = ",".join(str(number[vertex]) for vertex in vertices[index])
+        parts = ",".join(f"{weight:.5f}" for weight in weights[index])
+        lines.append(f"{index},{corners},{parts},{scatter[index]:.4f}")
+    LANDMARKS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with np.load(PATH, allow_pickle=False) as data:
+        arrays = dict(data)
+    arrays["landmark_vertices"] = vertices.astype(np.uint16)
+    arrays["landmark_weights"] = weights.astype(np.float32)
+    arrays["landmark_scatter"] = scatter.astype(np.float32)
+    np.savez_compressed(PATH, **arrays)
+    print(f"wrote {LANDMARKS.name} and {PATH.name}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
