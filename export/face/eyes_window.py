@@ -12,7 +12,8 @@ from facestream.avatar import layers_canvas as canvas
 from facestream.contract import FRAME_SIZE
 from torch import Tensor, nn
 
-from export.face.fields import EYES, layer_score, pixel_centres, refine, refinement_kernel, sample, smooth
+from export.face.canvas_layers import Layers
+from export.face.fields import EYES, FineGrid, pixel_centres, sample, sample_at, smooth
 
 GAZE_PX = 1.5
 """An eyeball turned by this much is shown from its own picture; at rest it is the photo's."""
@@ -34,26 +35,26 @@ class EyesWindow(nn.Module):
 
     window: Tensor
     left_half: Tensor
-    kernel: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        window = pixel_centres(canvas.CANVAS_X, canvas.CANVAS_Y, canvas.CANVAS_WIDTH, canvas.EYES_HEIGHT)
+        place = (canvas.CANVAS_X, canvas.CANVAS_Y, canvas.CANVAS_WIDTH, canvas.EYES_HEIGHT)
+        window = pixel_centres(*place)
         self.register_buffer("window", window)
         self.register_buffer("left_half", (window[:, :1] >= FRAME_SIZE / 2).float())  # the person's left eye
-        self.register_buffer("kernel", refinement_kernel(canvas.MESH_PITCH))
+        self.grid = FineGrid(EYES, *place, canvas.MESH_PITCH)
 
     def forward(
         self,
+        layers: Layers,
         face_flow: Tensor,
         seam_flow: Tensor,
         affines: Tensor,
         photo: Tensor,
-        scores: Tensor,
         eyeballs: Tensor,
         lids: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Inputs as in the contract, each with a leading batch; `photo` is [B, 3, 512, 512] float, levels.
+        """The eyes' rows of the canvas's layers, and inputs as in the contract; `photo` is [B, 3, 512, 512] float.
 
         Returns:
             Flow [B, 2, 64, 192]: displacement (backward, px) of the skin about the eyes.
@@ -62,15 +63,11 @@ class EyesWindow(nn.Module):
         rows = slice(canvas.CANVAS_Y, canvas.CANVAS_Y + canvas.EYES_HEIGHT)
         columns = slice(canvas.CANVAS_X, canvas.CANVAS_X + canvas.CANVAS_WIDTH)
         photo = photo[:, :, rows, columns]
-        rows = slice(canvas.SEAM_ROW, canvas.SEAM_ROW + canvas.SEAM_EYE_ROWS + 1)
-        columns = slice(canvas.SEAM_COLUMN, canvas.SEAM_COLUMN + canvas.SEAM_COLUMNS)
-        below = refine(face_flow[:, :, rows, columns], self.kernel, canvas.MESH_PITCH)  # the lower lid's layer
-        above = refine(seam_flow[:, :, : canvas.SEAM_EYE_ROWS + 1], self.kernel, canvas.MESH_PITCH)
-        scores = scores.float()
+        below, above = layers.flow0, layers.flow1
         begins, ends = LID_MOVES_PX
         lowered = smooth((-above[:, 1:] - begins) * (1.0 / (ends - begins)))
-        a = layer_score(scores, 0, self.window, below) + canvas.LOWER_LID_RIM - RIM_HIDDEN_PX * lowered
-        b = layer_score(scores, 1, self.window, above) + canvas.UPPER_LID_RIM + LASH_PX * lowered
+        a = layers.score0 + canvas.LOWER_LID_RIM - RIM_HIDDEN_PX * lowered
+        b = layers.score1 + canvas.UPPER_LID_RIM + LASH_PX * lowered
         overlap = torch.relu(a + b)  # the upper lid lies over the lower one, lashes and all
         overlap = overlap * (overlap < canvas.SCORE_LIMIT).float()
         belongs = ((a - b - overlap - overlap.clamp(max=1.0)) * 0.5 + 0.5).clamp(0.0, 1.0)
@@ -93,7 +90,10 @@ class EyesWindow(nn.Module):
         alpha = opening * smooth(motion * (1.0 / STIRRED_PX))
 
         both = torch.cat([photo, lids.float() - 128.0], 1)
-        of_below, of_above = sample(both, EYES, self.window, below), sample(both, EYES, self.window, above)
+        rows = slice(canvas.SEAM_ROW, canvas.SEAM_ROW + canvas.SEAM_EYE_ROWS + 1)
+        columns = slice(canvas.SEAM_COLUMN, canvas.SEAM_COLUMN + canvas.SEAM_COLUMNS)
+        of_below = sample_at(both, self.grid(face_flow[:, :, rows, columns]))
+        of_above = sample_at(both, self.grid(seam_flow[:, :, : canvas.SEAM_EYE_ROWS + 1]))
         # The upper lid's skin comes down with it; the lower lid's rim loses the iris that turns away.
         lid_below, lid_above = turned * of_below[:, 3:], lowered * of_above[:, 3:]
         lid = lid_above + belongs * (lid_below - lid_above)

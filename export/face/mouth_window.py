@@ -17,18 +17,9 @@ import torch.nn.functional as F
 from facestream.avatar import layers_canvas as canvas
 from torch import Tensor, nn
 
+from export.face.canvas_layers import Layers
 from export.face.face_geometry import AFFINES
-from export.face.fields import (
-    LIPS,
-    constant,
-    layer_score,
-    parameter,
-    pixel_centres,
-    refine,
-    refinement_kernel,
-    sample,
-    smooth,
-)
+from export.face.fields import LIPS, constant, parameter, pixel_centres, sample, sample_at, smooth
 from export.face.mouth_interior import LAYER_HEIGHT, LAYER_LEFT, LAYER_TOP, LAYER_WIDTH, PICTURE, PIXELS_PER_CM
 
 INTERIOR_X, INTERIOR_Y = 32, 44
@@ -58,7 +49,8 @@ class MouthWindow(nn.Module):
 
     picture: Tensor
     window: Tensor
-    kernel: Tensor
+    columns: Tensor
+    rows: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,34 +61,23 @@ class MouthWindow(nn.Module):
         layers = rgba.reshape(3, LAYER_HEIGHT, LAYER_WIDTH, 4).transpose(0, 3, 1, 2).astype(np.float32) / 255.0
         self.register_buffer("picture", torch.from_numpy(layers))  # [3, 4, 48, 128]: upper teeth, lower teeth, tongue
         size = canvas.MOUTH_SIZE
-        self.register_buffer("window", pixel_centres(canvas.CANVAS_X, canvas.MOUTH_Y, size, size))
-        self.register_buffer("kernel", refinement_kernel(canvas.MESH_PITCH))
+        window = pixel_centres(canvas.CANVAS_X, canvas.MOUTH_Y, size, size)
+        self.register_buffer("window", window)
+        self.register_buffer("columns", interior(window)[:, 0, :1, :, None])  # [1, 1, W, 1] px
+        self.register_buffer("rows", interior(window)[:, 1, :, :1, None])  # [1, H, 1, 1] px
 
     def forward(
-        self,
-        parameters: Tensor,
-        face_flow: Tensor,
-        seam_flow: Tensor,
-        affines: Tensor,
-        scores: Tensor,
-        lips: Tensor,
-        constants: Tensor,
+        self, layers: Layers, parameters: Tensor, affines: Tensor, lips: Tensor, constants: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Inputs as in the contract, each with a leading batch.
+        """The mouth's rows of the canvas's layers, and inputs as in the contract, each with a leading batch.
 
         Returns:
             Flow [B, 2, 192, 192]: displacement (backward, px) to the photo's pixel that each pixel shows.
             Texture [B, 4, 192, 192]: RGB to add (0..255, premultiplied) and cover: 1 in the open mouth, less where the
             lips are in shade.
         """
-        top = canvas.MOUTH_Y // canvas.MESH_PITCH - 1
-        rows = slice(top, top + canvas.MOUTH_SIZE // canvas.MESH_PITCH + 2)
-        columns = slice(canvas.SEAM_COLUMN, canvas.SEAM_COLUMN + canvas.SEAM_COLUMNS)
-        upper = refine(face_flow[:, :, rows, columns], self.kernel, canvas.MESH_PITCH)  # [B, 2, 192, 192]
-        lower = refine(seam_flow[:, :, canvas.SEAM_EYE_ROWS - 1 :], self.kernel, canvas.MESH_PITCH)
-        scores = scores.float()
-        a = layer_score(scores, 0, self.window, upper)  # [B, 1, 192, 192]
-        b = layer_score(scores, 1, self.window, lower)
+        upper, lower = layers.flow0, layers.flow1
+        a, b = layers.score0, layers.score1
         # 1 where the upper lip's layer is shown. Where pressed lips overlap, the upper one keeps its edge.
         overlap = torch.relu(a + b)
         overlap = overlap * (overlap < canvas.SCORE_LIMIT).float()
@@ -160,15 +141,13 @@ class MouthWindow(nn.Module):
 
     def draw(self, layer: int, affines: Tensor, tint: Tensor) -> Tensor:
         """One layer of the shared picture, tinted, [B, 4, H, W] with colours 0..255, premultiplied."""
-        m = affines[:, layer, :, :, None]  # [B, 2, 3, 1]
-        place = interior(self.window).flatten(2)  # [1, 2, N] px
-        place = m[:, :, 0] * place[:, :1] + m[:, :, 1] * place[:, 1:] + m[:, :, 2]  # cm
-        size = torch.tensor([LAYER_WIDTH / PIXELS_PER_CM, -LAYER_HEIGHT / PIXELS_PER_CM]).reshape(1, 2, 1)
-        corner = torch.tensor([LAYER_LEFT, LAYER_TOP[layer]]).reshape(1, 2, 1)
-        place = (place - corner) * (2.0 / size) - 1.0
-        grid = place.transpose(1, 2).reshape(-1, INTERIOR_HEIGHT, INTERIOR_WIDTH, 2)
+        m = affines[:, layer, None, None]  # [B, 1, 1, 2, 3]
+        place = m[..., 0] * self.columns + m[..., 1] * self.rows + m[..., 2]  # [B, H, W, 2] cm
+        size = torch.tensor([LAYER_WIDTH / PIXELS_PER_CM, -LAYER_HEIGHT / PIXELS_PER_CM])
+        corner = torch.tensor([LAYER_LEFT, LAYER_TOP[layer]])
+        grid = (place - corner) * (2.0 / size) - 1.0
         tinted = torch.cat([255.0 * tint, 0.0 * tint[:, :1] + 1.0], 1) * self.picture[layer : layer + 1]
-        return F.grid_sample(tinted, grid, padding_mode="zeros", align_corners=False)
+        return sample_at(tinted, grid, "zeros")
 
 
 def over(front: Tensor, back: Tensor, strength: Tensor | float) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from facestream.avatar import layers_canvas as canvas
 from torch import Tensor, nn
 
+from export.face.canvas_layers import EYES, MOUTH, CanvasLayers
 from export.face.eyes_window import EyesWindow
 from export.face.mouth_window import MouthWindow
 
@@ -27,6 +28,7 @@ class Renderer(nn.Module):
         better CANVAS_TEXTURE; without one the texture stays that of the geometry.
         """
         super().__init__()
+        self.layers = CanvasLayers()
         self.eyes = EyesWindow()
         self.mouth = MouthWindow()
         self.refiner = refiner
@@ -75,8 +77,11 @@ class Renderer(nn.Module):
         constants: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """CANVAS_FLOW and CANVAS_TEXTURE by geometry alone, before any network."""
-        eyes_flow, eyes_texture = self.eyes(face_flow, seam_flow, affines, photo.float(), scores, eyeballs, lids)
-        mouth_flow, mouth_texture = self.mouth(parameters, face_flow, seam_flow, affines, scores, lips, constants)
+        layers = self.layers(face_flow, seam_flow, scores)
+        eyes_flow, eyes_texture = self.eyes(
+            layers.rows(EYES), face_flow, seam_flow, affines, photo.float(), eyeballs, lids
+        )
+        mouth_flow, mouth_texture = self.mouth(layers.rows(MOUTH), parameters, affines, lips, constants)
         return torch.cat([eyes_flow, mouth_flow], 2), torch.cat([eyes_texture, mouth_texture], 2)
 
 
