@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from facestream.avatar.bundle import BUNDLE_SUFFIX, make_manifest, read_portrait, save_bundle
+from facestream.avatar.closed_lids import real_lids
+from facestream.avatar.enamel import real_enamel
 from facestream.avatar.face_model import FaceModel, load_face_model
 from facestream.avatar.fit import fit_face
+from facestream.avatar.hair import hair_mask
 from facestream.avatar.layers import build_layers
+from facestream.avatar.layers_canvas import CONSTANTS
 from facestream.avatar.lip_closing import with_closed_lips
-from facestream.avatar.photo import PhotoError, Portrait, prepare_portrait, read_photo
+from facestream.avatar.matte import person_matte
+from facestream.avatar.photo import PhotoError, mouth_gap, prepare_portrait, read_photo
+from facestream.avatar.quality import assess
+from facestream.avatar.views import CLIPS, SMILE_GAP, Views, choose
+
+FROM_OTHERS = ("real_teeth", "real_lids")
+"""Measures in the manifest that tell what was taken from pictures other than the portrait."""
 
 
 @dataclass(frozen=True)
@@ -22,37 +35,56 @@ class Built:
     path: Path
     warnings: tuple[str, ...]
     """What is doubtful about the photo, in words for its owner."""
+    notes: tuple[str, ...]
+    """What was taken from which picture."""
     seconds: float
     """How long it took."""
 
 
-def build_avatar(photo: Path, output: Path, *, name: str, licence: str, consent: str) -> Built:
+@dataclass(frozen=True)
+class _Label:
+    """What a bundle says of itself."""
+
+    name: str
+    licence: str
+    consent: str
+    source: str
+    source_sha256: str
+
+
+def build_avatar(
+    photo: Path, output: Path, *, name: str, licence: str, consent: str, also: Sequence[Path] = ()
+) -> Built:
     """Make the avatar `name` of a photo and write its bundle.
 
     Args:
-        photo: a picture of one person, from the front, lips closed.
+        photo: a picture of one person, from the front, lips closed; or a clip of one.
         output: the bundle to write, or a folder for NAME.avatar.
         name: letters, digits, '-' and '_', at most 64.
         licence: under which the avatar may be passed on.
         consent: one of facestream.avatar.bundle.CONSENT.
+        also: more pictures and clips of the same person: teeth and closed lids are taken from them, and the portrait,
+            if one of them makes a better one.
 
     Raises:
         PhotoError: the photo will not do; the message says what to change.
         ValueError: the name or the consent is not valid.
     """
     began = time.monotonic()
-    data = _bytes(photo)
     model = load_face_model()
-    portrait = prepare_portrait(read_photo(photo), model)
-    source = {"source": photo.name, "source_sha256": hashlib.sha256(data).hexdigest()}
+    if also or photo.suffix.lower() in CLIPS:
+        views = choose(photo, also, model)
+    else:
+        views = Views(prepare_portrait(read_photo(photo), model), photo.name)
+    label = _Label(name, licence, consent, photo.name, hashlib.sha256(photo.read_bytes()).hexdigest())
     path = output / f"{name}{BUNDLE_SUFFIX}" if output.is_dir() else output
-    return _build(portrait, model, path, began, name=name, licence=licence, consent=consent, **source)
+    return _build(views, model, path, label, began)
 
 
 def rebuild_avatar(bundle: Path, output: Path) -> Built:
     """Make a bundle again from the portrait that it holds: an older version's, or this one's after the code changed.
 
-    Name, licence, consent and source stay as they are.
+    Name, licence, consent and source stay as they are. What was taken from other pictures is lost, and said so.
 
     Raises:
         BundleError: the file is no bundle, or of a newer version.
@@ -61,58 +93,58 @@ def rebuild_avatar(bundle: Path, output: Path) -> Built:
     began = time.monotonic()
     photo, manifest = read_portrait(bundle)
     model = load_face_model()
-    portrait = prepare_portrait(photo, model, aligned=True)
-    source = manifest.get("source")
-    known = source if isinstance(source, dict) else {}
-    return _build(
-        portrait,
-        model,
-        output,
-        began,
-        name=manifest["name"],
-        licence=manifest["licence"],
-        consent=manifest["consent"],
-        source=str(known.get("file", "unknown"))[:255],
-        source_sha256=str(known.get("sha256", ""))[:64],
+    source, measured = (value if isinstance(value := manifest.get(key), dict) else {} for key in ("source", "quality"))
+    label = _Label(
+        manifest["name"],
+        manifest["licence"],
+        manifest["consent"],
+        str(source.get("file", "unknown"))[:255],
+        str(source.get("sha256", ""))[:64],
     )
+    lost = [what for what in FROM_OTHERS if measured.get(what)]
+    notes = (f"{' and '.join(lost)} of other pictures are not in the bundle: build it from them again",) if lost else ()
+    views = Views(prepare_portrait(photo, model, aligned=True), bundle.name, notes=notes)
+    return _build(views, model, output, label, began)
 
 
-def _bytes(photo: Path) -> bytes:
-    try:
-        return photo.read_bytes()
-    except FileNotFoundError as error:
-        raise PhotoError(f"{photo}: there is no such file") from error
-    except OSError as error:
-        raise PhotoError(f"{photo}: cannot be read ({error.strerror})") from error
-
-
-def _build(
-    portrait: Portrait,
-    model: FaceModel,
-    path: Path,
-    began: float,
-    *,
-    name: str,
-    licence: str,
-    consent: str,
-    source: str,
-    source_sha256: str,
-) -> Built:
+def _build(views: Views, model: FaceModel, path: Path, label: _Label, began: float) -> Built:
+    portrait = views.portrait
+    smile = views.smile
+    if smile is None and mouth_gap(portrait.landmarks) > SMILE_GAP:
+        smile = portrait.image, portrait.landmarks
     portrait = with_closed_lips(portrait, model)
+    matte = person_matte(portrait.image, portrait.landmarks)
+    hair = hair_mask(portrait.image, matte, portrait.landmarks)
+    quality = assess(portrait.image, portrait.landmarks, matte, hair)
     fit = fit_face(portrait.image, portrait.landmarks, model)
     try:
         tensors = build_layers(fit, model)
     except ValueError as error:
         raise PhotoError(f"the face is not shaped as the avatar's windows need it: {error}") from error
-    median, worst = fit.error_px
+    measures = {**portrait.measures, **quality.measures}
+    measures["fit_median_px"], measures["fit_p95_px"] = (round(error, 3) for error in fit.error_px)
+    notes = list(views.notes)
+    if smile is not None and (enamel := real_enamel(*smile, portrait.image, portrait.landmarks)) is not None:
+        first, count = CONSTANTS["enamel"]
+        constants = np.array(tensors["AVATAR_CONSTANTS"], np.float32)
+        constants[first : first + count] = enamel
+        tensors["AVATAR_CONSTANTS"] = constants
+        measures[FROM_OTHERS[0]] = 1.0
+        notes.append("the teeth have the colour that they have in the picture")
+    if views.blink is not None:
+        tensors["AVATAR_LIDS"] = real_lids(
+            np.asarray(tensors["AVATAR_LIDS"], np.uint8), portrait.image, portrait.landmarks, *views.blink, fit.scale
+        )
+        measures[FROM_OTHERS[1]] = 1.0
+    warnings = (*portrait.warnings, *quality.warnings)
     manifest = make_manifest(
-        name,
-        licence=licence,
-        consent=consent,
-        source=source,
-        source_sha256=source_sha256,
-        quality={**portrait.measures, "fit_median_px": round(median, 3), "fit_p95_px": round(worst, 3)},
-        warnings=portrait.warnings,
+        label.name,
+        licence=label.licence,
+        consent=label.consent,
+        source=label.source,
+        source_sha256=label.source_sha256,
+        quality=measures,
+        warnings=warnings,
     )
     save_bundle(path, tensors, manifest)
-    return Built(path, portrait.warnings, time.monotonic() - began)
+    return Built(path, warnings, tuple(notes), time.monotonic() - began)

@@ -37,7 +37,7 @@ MAX_PITCH_DEG = (14.0, 22.0)
 MAX_ROLL_DEG = (12.0, 30.0)
 MAX_MOUTH_GAP = (0.018, 0.18)  # gap of the inner lips over the distance of the eyes; between them lips are closed
 MIN_EYE_OPENING = (0.17, 0.10)  # height over width of the lids' opening
-MIN_SHARPNESS = (2.0, 0.0)  # see _sharpness
+MIN_SHARPNESS = (2.0, 0.0)  # see `sharpness`
 MIN_LUMA = (45.0, 18.0)
 MAX_LUMA = (225.0, 248.0)
 MAX_OUTSIDE = (0.05, 0.30)  # share of the picture that the photo does not cover
@@ -153,7 +153,7 @@ def prepare_portrait(photo: Image, model: FaceModel, *, aligned: bool = False) -
     )
     checks.at_least(
         "eye_opening",
-        min(_opening(landmarks, topology.RIGHT_EYE_UPPER), _opening(landmarks, topology.LEFT_EYE_UPPER)),
+        min(eye_opening(landmarks)),
         MIN_EYE_OPENING,
         "an eye is shut (opening {0:.2f}, at least {1:.2f} is needed); use a photo with open eyes",
         "an eye is nearly shut (opening {0:.2f}): gaze and blinks will look odd",
@@ -186,7 +186,7 @@ def prepare_portrait(photo: Image, model: FaceModel, *, aligned: bool = False) -
     )
     checks.at_least(
         "sharpness",
-        _sharpness(image, placed),
+        sharpness(image, placed),
         MIN_SHARPNESS,
         "",
         "the photo is blurred (sharpness {0:.1f}, {1:.1f} or more is sharp): the avatar will be as soft as the photo",
@@ -276,11 +276,16 @@ def mouth_gap(landmarks: Floats) -> float:
     return float(np.linalg.norm(landmarks[14, :2] - landmarks[13, :2])) / apart
 
 
-def _opening(landmarks: Floats, upper: tuple[int, ...]) -> float:
-    """Height over width of the lids' opening: about 0.3 when open, 0.1 when shut."""
-    lower = topology.RIGHT_EYE_LOWER if upper == topology.RIGHT_EYE_UPPER else topology.LEFT_EYE_LOWER
-    height = np.linalg.norm(landmarks[list(upper[3:6]), :2] - landmarks[list(lower[3:6]), :2], axis=1).mean()
-    return float(height / np.linalg.norm(landmarks[upper[0], :2] - landmarks[upper[-1], :2]))
+def eye_opening(landmarks: Floats) -> tuple[float, float]:
+    """Height over width of the lids' opening of the right eye and of the left: about 0.3 when open, 0.1 when shut."""
+    openings = []
+    for upper, lower in (
+        (topology.RIGHT_EYE_UPPER, topology.RIGHT_EYE_LOWER),
+        (topology.LEFT_EYE_UPPER, topology.LEFT_EYE_LOWER),
+    ):
+        height = np.linalg.norm(landmarks[list(upper[3:6]), :2] - landmarks[list(lower[3:6]), :2], axis=1).mean()
+        openings.append(float(height / np.linalg.norm(landmarks[upper[0], :2] - landmarks[upper[-1], :2])))
+    return openings[0], openings[1]
 
 
 def head_angles(landmarks: Floats, model: FaceModel) -> tuple[float, float, float]:
@@ -360,7 +365,7 @@ def _face_pixels(image: Image, landmarks: Floats) -> Image:
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[_face_mask(landmarks) > 0].astype(np.uint8)
 
 
-def _sharpness(image: Image, landmarks: Floats) -> float:
+def sharpness(image: Image, landmarks: Floats) -> float:
     """How fine the detail about the eyes is: 99th percentile of the Laplacian's size over contrast, times 10.
 
     Eyes are the sharpest edges of every face, so skin that is smooth by nature does not count as blur.

@@ -30,9 +30,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "build",
         help="make an avatar from a photo",
         description="Make an avatar from one photo: a single person, from the front, lips closed, eyes open, hair and"
-        " shoulders in the picture, at least 80 px from eyes to mouth.",
+        " shoulders in the picture, at least 80 px from eyes to mouth. More pictures of the same person help.",
     )
-    build.add_argument("photo", type=Path, metavar="PHOTO", help="JPEG, PNG, WebP, TIFF or BMP")
+    build.add_argument("photo", type=Path, metavar="PHOTO", help="JPEG, PNG, WebP, TIFF or BMP, or a clip")
+    build.add_argument(
+        "--also",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="more pictures or clips (MP4, MOV, WebM, ...) of the same person: a smile gives the colour of the teeth, a"
+        " blink the closed lids, and the best view is the portrait",
+    )
     build.add_argument("--name", metavar="NAME", help="name to ask the server for (default: the photo's file name)")
     build.add_argument("-o", "--output", type=Path, metavar="FILE", help="bundle to write (default: NAME.avatar)")
     build.add_argument("--licence", default="not stated", metavar="TEXT", help="under which it may be passed on")
@@ -99,7 +108,14 @@ def _build(arguments: argparse.Namespace) -> int:
     if output.suffix != BUNDLE_SUFFIX:
         return _fail(f"--output {output}: a bundle's name ends in {BUNDLE_SUFFIX}")
     try:
-        built = build_avatar(arguments.photo, output, name=name, licence=arguments.licence, consent=arguments.consent)
+        built = build_avatar(
+            arguments.photo,
+            output,
+            name=name,
+            licence=arguments.licence,
+            consent=arguments.consent,
+            also=arguments.also,
+        )
     except OSError as error:
         return _fail(f"--output {output}: cannot be written ({error.strerror})")
     _report(built)
@@ -125,6 +141,8 @@ def _rebuild(arguments: argparse.Namespace) -> int:
 def _report(built: Built) -> None:
     for warning in built.warnings:
         print(f"warning: {warning}", file=sys.stderr)
+    for note in built.notes:
+        print(f"note: {note}", file=sys.stderr)
     print(f"{built.path} ({built.path.stat().st_size / 1e6:.1f} MB, {built.seconds:.1f} s)")
 
 

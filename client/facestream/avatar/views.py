@@ -1,0 +1,272 @@
+"""Several pictures, or a clip, of one person: what each of them can tell, and which is the best portrait.
+
+A portrait at rest hides teeth and lids. Another picture may show them: a smile, a blink. All that is taken from other
+pictures is checked first: they have to show the same person, as far as the bones of the face and the skin can tell.
+That tells strangers apart, not siblings; there is no network for recognising faces here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from facestream.avatar.face_model import FaceModel
+from facestream.avatar.landmarks import LOOKS, detect_faces, find_landmarks
+from facestream.avatar.photo import (
+    MAX_MOUTH_GAP,
+    MIN_EYE_TO_MOUTH_PX,
+    PhotoError,
+    Portrait,
+    align,
+    eye_opening,
+    eye_point,
+    head_angles,
+    mouth_gap,
+    mouth_point,
+    prepare_portrait,
+    read_photo,
+    sharpness,
+)
+
+Floats = NDArray[np.floating[Any]]
+Image = NDArray[np.uint8]
+
+CLIPS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
+"""File names that end so are clips; all others are pictures."""
+CLIP_FRAMES = 48
+"""So many frames of a clip are looked at, evenly spread ..."""
+CLIP_SECONDS = 60.0
+"""... over so much of its beginning."""
+MAX_PICTURES = 20
+
+FEW_LOOKS = LOOKS[::6]
+"""Frames are many, and one is as good as its neighbour."""
+
+CLOSED_EYES = 0.13
+"""Height over width of the lids' opening below which both eyes are shut."""
+SHUT_YAW_DEG, SHUT_PITCH_DEG = 10.0, 12.0
+"""Shut lids are taken from views that are turned by no more than this against the portrait."""
+SMILE_GAP = 0.05
+"""Teeth are looked for where the lips are so far apart."""
+
+BONES = (
+    33, 133, 362, 263, 1, 2, 98, 327, 168, 6, 197, 195, 5, 4, 94, 19, 64, 294, 48, 278, 234, 454, 127, 356, 10, 109,
+    338, 67, 297, 93, 323, 132, 361,
+)  # fmt: skip
+"""Landmarks that neither speech nor looks move: corners of the eyes, nose, forehead, temples and cheekbones."""
+BONES_UNIT = 3.2
+"""Mean distance of them, percent of their spread, after the best rigid motion. Renders of one person with other
+expressions differ by 0.9 to 2.8, portraits of different people by 3.2 to 7.6."""
+SKIN_UNIT = 26.0
+"""Distance of the cheeks' colours in CIE Lab, with brightness for a third: light changes more than hue."""
+MAX_DIFFERENCE = 0.97
+"""Pictures that differ by more, in those units, show somebody else: of the same portraits, those of one person differ
+by up to 0.9, those of two by 1.04 or more."""
+STRAIGHT_DEG, TURNED_DIFFERENCE = 10.0, 0.02
+"""Allowed on top, for each degree beyond that a head is turned: depth is a guess, and its errors then show."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One picture of the person."""
+
+    name: str
+    """The file's name, and the second of a clip."""
+    photo: Image
+    """RGB [H, W, 3]."""
+    landmarks: Floats
+    """[478, 3] px."""
+    angles: tuple[float, float, float]
+    """Yaw, pitch and roll, degrees."""
+    gap: float
+    """See photo.mouth_gap."""
+    opening: tuple[float, float]
+    """See photo.eye_opening, of the right eye and of the left."""
+
+    @property
+    def size(self) -> float:
+        """Pixels from eyes to mouth."""
+        return float(np.linalg.norm(mouth_point(self.landmarks) - eye_point(self.landmarks)))
+
+
+@dataclass(frozen=True)
+class Views:
+    """What was chosen among all pictures."""
+
+    portrait: Portrait
+    chosen: str
+    """Name of the view that the portrait was made of."""
+    smile: tuple[Image, Floats] | None = None
+    """The aligned picture [512, 512, 3] and the landmarks of a view that shows teeth."""
+    blink: tuple[Image, Floats] | None = None
+    """The same of a view with shut eyes."""
+    notes: tuple[str, ...] = field(default=())
+    """What was taken from where, and what could not be used."""
+
+
+def read_views(path: Path, model: FaceModel) -> list[View]:
+    """All views that a file has: one of a picture, up to CLIP_FRAMES of a clip; those without a clear face left out.
+
+    Raises:
+        PhotoError: the file cannot be read, or no view shows one face clearly.
+    """
+    if path.suffix.lower() in CLIPS:
+        found = [view for name, frame in _frames(path) if (view := _view(name, frame, model, few=True)) is not None]
+        if not found:
+            raise PhotoError(f"{path}: no frame of the clip shows one face clearly")
+        return found
+    view = _view(path.name, read_photo(path), model, few=False)
+    if view is None:
+        raise PhotoError(f"{path}: does not show exactly one face clearly")
+    return [view]
+
+
+def _frames(path: Path) -> list[tuple[str, Image]]:
+    if not path.is_file():
+        raise PhotoError(f"{path}: there is no such file")
+    frames: list[tuple[str, Image]] = []
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise PhotoError(f"{path}: holds no pictures")
+            stream = container.streams.video[0]
+            length = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else CLIP_SECONDS
+            step = min(max(length, 0.1), CLIP_SECONDS) / CLIP_FRAMES
+            due = 0.0
+            for frame in container.decode(stream):
+                time = float(frame.time or 0.0)
+                if time > CLIP_SECONDS or len(frames) >= CLIP_FRAMES:
+                    break
+                if time + 1e-6 >= due:
+                    frames.append((f"{path.name} at {time:.1f} s", frame.to_ndarray(format="rgb24").astype(np.uint8)))
+                    due = time + step
+    except (av.FFmpegError, OSError, ValueError) as error:
+        if isinstance(error, PhotoError):
+            raise
+        raise PhotoError(f"{path}: is not a clip that can be read ({error})") from error
+    return frames
+
+
+def _view(name: str, photo: Image, model: FaceModel, *, few: bool) -> View | None:
+    if min(photo.shape[:2]) < 64:
+        return None
+    faces = detect_faces(photo)
+    if not faces:
+        return None
+    largest = max(faces, key=lambda face: face.box[2] * face.box[3])
+    face = find_landmarks(photo, largest, FEW_LOOKS if few else LOOKS)
+    if face.presence < 0.5:
+        return None
+    points = face.landmarks
+    return View(name, photo, points, head_angles(points, model), mouth_gap(points), eye_opening(points))
+
+
+def choose(photo: Path, others: Sequence[Path], model: FaceModel) -> Views:
+    """Read all files, choose the portrait, and find what the others add to it.
+
+    Args:
+        photo: the picture that the person would like best: kept as the portrait if it will do.
+        others: more pictures or clips.
+        model: the face model.
+
+    Raises:
+        PhotoError: a file cannot be read, shows somebody else, or no view makes a portrait.
+    """
+    if len(others) >= MAX_PICTURES:
+        raise PhotoError(f"{1 + len(others)} files: at most {MAX_PICTURES} pictures and clips are read")
+    first = read_views(photo, model)
+    views = [*first, *(view for path in others for view in read_views(path, model))]
+    ranked = sorted(views, key=lambda view: _cost(view) - (1.0 if len(first) == 1 and view is first[0] else 0.0))
+    portrait, best, refusal = None, ranked[0], None
+    for best in ranked[:4]:
+        try:
+            portrait = prepare_portrait(best.photo, model)
+            break
+        except PhotoError as error:
+            refusal = refusal or PhotoError(f"{best.name}: {error}")
+    if portrait is None:
+        assert refusal is not None
+        raise refusal
+    for view in views:
+        difference = unlikeness(best, view)
+        limit = MAX_DIFFERENCE + TURNED_DIFFERENCE * max(max(map(abs, view.angles[:2])) - STRAIGHT_DEG, 0.0)
+        if difference > limit:
+            raise PhotoError(
+                f"{view.name} does not show the same person as {best.name}, it seems (difference {difference:.2f}, at"
+                f" most {limit:.2f}); leave it out"
+            )
+    notes = [] if best is first[0] else [f"the portrait is {best.name}"]
+    smiles = sorted((view for view in views if view.gap > SMILE_GAP and view.size > 40.0), key=_cost_of_smile)
+    blinks = sorted((view for view in views if _shut(view, best)), key=lambda view: max(view.opening))
+    smile = align(smiles[0].photo, smiles[0].landmarks)[:2] if smiles else None
+    blink = align(blinks[0].photo, blinks[0].landmarks)[:2] if blinks else None
+    if blinks:
+        notes.append(f"closed lids are those of {blinks[0].name}")
+    unused = len(views) - len({id(view) for view in (best, *smiles[:1], *blinks[:1])})
+    if unused and not any(path.suffix.lower() in CLIPS for path in (photo, *others)):
+        notes.append(f"{unused} of the {len(views)} pictures added nothing")
+    return Views(portrait, best.name, smile, blink, tuple(notes))
+
+
+def _cost(view: View) -> float:
+    """How far a view is from a portrait: straight, lips closed, eyes open, sharp and large."""
+    yaw, pitch, roll = view.angles
+    cost = (yaw / 6.0) ** 2 + (pitch / 8.0) ** 2 + (roll / 15.0) ** 2
+    cost += 0.5 * max(view.gap / MAX_MOUTH_GAP[0] - 1.0, 0.0)
+    cost += 40.0 * max(0.22 - min(view.opening), 0.0)
+    cost += 3.0 * max(1.0 - view.size / MIN_EYE_TO_MOUTH_PX[0], 0.0)
+    image, points, outside = align(view.photo, view.landmarks)
+    return cost + 2.0 * max(1.0 - sharpness(image, points) / 3.0, 0.0) + 8.0 * outside
+
+
+def _cost_of_smile(view: View) -> float:
+    """Teeth show best in a smile towards the camera, not in a wide open mouth."""
+    return (view.angles[0] / 10.0) ** 2 + (view.angles[1] / 12.0) ** 2 + (abs(view.gap - 0.14) / 0.06) ** 2
+
+
+def _shut(view: View, portrait: View) -> bool:
+    near = abs(view.angles[0] - portrait.angles[0]) < SHUT_YAW_DEG
+    near = near and abs(view.angles[1] - portrait.angles[1]) < SHUT_PITCH_DEG
+    return near and max(view.opening) < CLOSED_EYES and view.size > 0.6 * min(portrait.size, 100.0)
+
+
+def unlikeness(a: View, b: View) -> float:
+    """How little two views look like one person: below about 1 they may be, above MAX_DIFFERENCE they are not."""
+    return float(np.hypot(_bones_apart(a, b) / BONES_UNIT, _skin_apart(a, b) / SKIN_UNIT))
+
+
+def _bones_apart(a: View, b: View) -> float:
+    shapes = []
+    for view in (a, b):
+        points = view.landmarks[list(BONES)].astype(np.float64)
+        points = points - points.mean(0)
+        shapes.append(points / np.sqrt((points**2).sum(1).mean()))
+    u, _, vt = np.linalg.svd(shapes[0].T @ shapes[1])
+    handed = np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
+    apart = (shapes[0] @ (u @ handed @ vt) - shapes[1]) * (1.0, 1.0, 0.5)  # depth is a guess
+    return float(100.0 * np.sqrt((apart**2).sum(1).mean()))
+
+
+def _skin_apart(a: View, b: View) -> float:
+    apart = (_skin(a) - _skin(b)) * (1.0 / 3.0, 1.0, 1.0)
+    return float(np.linalg.norm(apart))
+
+
+def _skin(view: View) -> Floats:
+    """Median of the cheeks in CIE Lab [3]."""
+    reach = max(int(0.06 * view.size), 1)
+    height, width = view.photo.shape[:2]
+    samples = []
+    for x, y in np.round(view.landmarks[[50, 280], :2]).astype(int):
+        x, y = int(np.clip(x, reach, width - 1 - reach)), int(np.clip(y, reach, height - 1 - reach))
+        samples.append(view.photo[y - reach : y + reach + 1, x - reach : x + reach + 1].reshape(-1, 3))
+    median = np.median(np.concatenate(samples), axis=0).astype(np.float32) / np.float32(255.0)
+    colour: Floats = cv2.cvtColor(median[None, None], cv2.COLOR_RGB2LAB)[0, 0].astype(np.float64)
+    return colour
