@@ -24,7 +24,7 @@ REPOSITORY: Final = Path("model_repository")
 AVATARS: Final = Path("model_repository/avatar_store/avatars")
 
 
-def _stage_folder(repository: Path, stage: str) -> None:
+def stage_folder(repository: Path, stage: str) -> None:
     """Let the classes of a Python stage be imported, as Triton does."""
     folder = str(repository / stage / "1")
     if folder not in sys.path:
@@ -38,8 +38,8 @@ class SpokenFace:
         """`seed` is the session's: another one blinks and sways at other times."""
         import onnxruntime
 
-        _stage_folder(repository, "audio_frontend")
-        _stage_folder(repository, "motion")
+        stage_folder(repository, "audio_frontend")
+        stage_folder(repository, "motion")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self._encoder, self._expression = (
@@ -83,7 +83,7 @@ class DrawnAvatar:
             raise FileNotFoundError(
                 f"avatar is {str(avatar)!r}, expected the name of a bundle in {AVATARS} or its path"
             )
-        _stage_folder(repository, "stabilizer")
+        stage_folder(repository, "stabilizer")
         self.path = path
         self._preview = FacePreview(repository, load_bundle(path))
 
