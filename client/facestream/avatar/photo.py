@@ -191,7 +191,7 @@ def prepare_portrait(photo: Image, model: FaceModel, *, aligned: bool = False) -
         "",
         "the photo is blurred (sharpness {0:.1f}, {1:.1f} or more is sharp): the avatar will be as soft as the photo",
     )
-    checks.measures["presence"] = presence
+    checks.measures["presence"] = round(presence, 4)
     return Portrait(image, placed, checks.measures, tuple(checks.warnings))
 
 

@@ -1,7 +1,9 @@
-"""See an avatar without a server: run the three stages that draw, and lay some of its faces on one sheet."""
+"""See an avatar without a server: run the three stages that draw, and lay its faces and its report on one sheet."""
 
 from __future__ import annotations
 
+import math
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,33 @@ POSES: Mapping[str, Mapping[str, float]] = {
     "head right": {"headYaw": -0.12, "headRoll": 0.06},
 }
 """Names of faces and the parameters that make them; the rest is 0."""
+
+
+MOUTHS = ("M, B, P", "jawOpen 0.25", "jawOpen 0.7", "mouthFunnel", "mouthPucker", "smile, teeth", "F, V", "rest")
+"""The poses whose mouth is shown enlarged."""
+
+EYES: Mapping[str, Mapping[str, float]] = {
+    "blink 0.4": both("eyeBlink", 0.4),
+    "blink 0.7": both("eyeBlink", 0.7),
+    "blink 1": both("eyeBlink", 1.0),
+    "gaze": both("gazeYaw", -0.3),
+}
+"""What is shown of the eyes, enlarged."""
+
+TURNS: Mapping[str, Mapping[str, float]] = {
+    "yaw 10": {"headYaw": math.radians(10.0)},
+    "yaw -10": {"headYaw": math.radians(-10.0)},
+    "pitch 8": {"headPitch": math.radians(8.0)},
+    "pitch -8, roll 8": {"headPitch": math.radians(-8.0), "headRoll": math.radians(8.0)},
+}
+"""The farthest turns of the head, degrees."""
+
+MOUTH_WINDOW = (176, 244, 160, 128)
+EYES_WINDOW = (160, 172, 192, 64)
+"""left, top, width, height of what is enlarged, px."""
+
+LINE_PX, LINE_LETTERS = 22, 168
+"""Height of a line of the report, and the letters in it."""
 
 
 def parameter_vector(values: Mapping[str, float]) -> NDArray[np.float32]:
@@ -105,6 +134,50 @@ def lay_out(pictures: Sequence[tuple[str, Image]], columns: int) -> Image:
 
 
 def preview_sheet(repository: Path, bundle: Bundle) -> Image:
-    """The sheet of all POSES of an avatar, RGB."""
+    """The sheet of an avatar, RGB: all POSES, mouths and eyes enlarged, the head turned, and the quality report."""
     preview = FacePreview(repository, bundle)
-    return contact_sheet([(label, preview.draw(parameter_vector(values))) for label, values in POSES.items()])
+    frames = {label: preview.draw(parameter_vector(values)) for label, values in POSES.items()}
+    size, columns = 384, 4
+    poses = contact_sheet(list(frames.items()), columns, size)
+    mouths = lay_out([(label, _enlarged(frames[label], MOUTH_WINDOW, size)) for label in MOUTHS], columns)
+    eyes = lay_out(
+        [
+            (label, _enlarged(preview.draw(parameter_vector(values)), EYES_WINDOW, size))
+            for label, values in EYES.items()
+        ],
+        columns,
+    )
+    turns = [(label, preview.draw(parameter_vector(values))) for label, values in TURNS.items()]
+    heads = contact_sheet(turns, columns, size)
+    return np.vstack([poses, mouths, eyes, heads, _report(bundle, columns * size)])
+
+
+def _enlarged(frame: Image, window: tuple[int, int, int, int], width: int) -> Image:
+    """A part of a frame (left, top, width, height), enlarged to `width` px."""
+    left, top, across, down = window
+    part = frame[top : top + down, left : left + across]
+    return cv2.resize(part, (width, width * down // across), interpolation=cv2.INTER_CUBIC).astype(np.uint8)
+
+
+def _report(bundle: Bundle, width: int) -> Image:
+    """Name, licence, consent, measures and warnings of an avatar as a picture of text."""
+    manifest = bundle.manifest
+    measured = manifest.get("quality")
+    measures = measured.items() if isinstance(measured, Mapping) else ()
+    warnings = [f"! {text}" for text in manifest["warnings"][:20]] or ["no warnings"]
+    paragraphs = [
+        f"{bundle.name}   consent: {manifest['consent']}   licence: {manifest['licence']}",
+        "   ".join(f"{name} {value}" for name, value in measures),
+        *warnings,
+    ]
+    # OpenCV draws ASCII only, and a stranger's bundle may hold anything.
+    lines = [
+        line
+        for text in paragraphs
+        for line in textwrap.wrap(text[:2000].encode("ascii", "replace").decode(), LINE_LETTERS) or [""]
+    ]
+    panel = np.full((LINE_PX * (len(lines) + 1), width, 3), 245, np.uint8)
+    for number, line in enumerate(lines):
+        place = (12, LINE_PX * (number + 1))
+        cv2.putText(panel, line, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (30, 30, 30), 1, cv2.LINE_AA)
+    return panel
