@@ -101,7 +101,7 @@ def source_of(photo: Tensor) -> Tensor:
     """The part [B, 3, 352, 288] of a photo [B, 3, 512, 512] that the canvas is drawn from, float32."""
     rows = slice(int(SOURCE.top), int(SOURCE.top + SOURCE.height))
     columns = slice(int(SOURCE.left), int(SOURCE.left + SOURCE.width))
-    return photo[:, :, rows, columns].float()
+    return photo.float()[:, :, rows, columns]  # TensorRT takes bytes for nothing but casting
 
 
 class Modulated(nn.Module):
@@ -252,7 +252,8 @@ class Refiner(nn.Module):
 
     def corrected(self, texture: Tensor, shown: Tensor, gate: Tensor, shift: Tensor | None, colours: Tensor) -> Tensor:
         """Lay what the network says over the texture, as far as the gate lets it."""
-        better = texture + F.pixel_shuffle((self.bounds * gate) * torch.tanh(colours), 2)
+        added = F.pixel_shuffle((self.bounds * gate) * torch.tanh(colours), 2)
+        better = (texture.flatten(2) + added.flatten(2)).reshape(-1, 4, canvas.CANVAS_HEIGHT, canvas.CANVAS_WIDTH)
         if shift is None:
             return better
         shift = F.interpolate(MAX_SHIFT_PX * torch.tanh(shift), scale_factor=2, mode="bilinear", align_corners=False)

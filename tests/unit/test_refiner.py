@@ -20,6 +20,12 @@ AVATAR = REPOSITORY / "avatar_store" / "avatars" / "ada.avatar"
 SPEAKING = {"jawOpen": 0.4, "mouthFunnel": 0.2, "eyeBlinkLeft": 0.6, "eyeBlinkRight": 0.6, "gazeYawLeft": 0.2}
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Threads that wait for each other on a busy machine take minutes."""
+    torch.set_num_threads(1)
+
+
 def trained(tier: str, seed: int = 0) -> Refiner:
     """A network whose every layer says something."""
     torch.manual_seed(seed)
