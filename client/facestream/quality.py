@@ -105,4 +105,5 @@ def automatic_limit() -> Quality:
     limit = limit_from_environment()
     if limit is not None:
         return limit
-    return Quality.HIGH if any(Path("/dev").glob("nvidia[0-9]*")) else Quality.FAST
+    gpus = [*Path("/dev").glob("nvidia[0-9]*"), *Path("/dev").glob("dxg")]  # the second is Windows' own, in WSL
+    return Quality.HIGH if gpus else Quality.FAST

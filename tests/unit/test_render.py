@@ -34,11 +34,13 @@ def test_film(server: FakeTriton, speech: Path, tmp_path: Path, capsys: pytest.C
     """One command from a sound file to a film with sound, and the figures of the run."""
     film = tmp_path / "film.mp4"
     words = ["render", str(speech), "--avatar", "ada", "-o", str(film), "--url", server.url, "--pictures"]
-    assert main([*words, "--emotion", "happy=0.5"]) == 0
+    assert main([*words, "--emotion", "happy=0.5", "--quality", "high"]) == 0
     assert len(decode(film).pictures) == 30
     assert abs(len(decode(film).sound) / 16_000 - 1.0) <= 1024 / 16_000
-    assert "30 (1.00 s of video)" in capsys.readouterr().out
-    assert {seen.emotion[1] for seen in server.seen} == {0.5}
+    printed = capsys.readouterr().out
+    assert "30 (1.00 s of video)" in printed
+    assert "high: 30 frames" in printed
+    assert {(seen.emotion[1], seen.quality) for seen in server.seen} == {(0.5, 3)}
 
 
 def test_table_of_parameters(server: FakeTriton, speech: Path, tmp_path: Path) -> None:

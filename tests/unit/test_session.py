@@ -428,6 +428,34 @@ def test_emotion_changes_within_a_session(server: FakeTriton) -> None:
     assert [emotion[2] for emotion in emotions] == [0.0] * 10 + [1.0] * 10
 
 
+def test_quality_changes_within_a_session(server: FakeTriton) -> None:
+    """The tier belongs to the sound that is sent after it, in a replay too; the frames say what was drawn."""
+    server.break_at = [12]
+    with session.Client(server.url) as client, client.session("ada", "rgb", quality="fast") as live:
+        for number, chunk in enumerate(speech(20).reshape(-1, CHUNK_SAMPLES)):
+            if number == 10:
+                live.set_quality("high")
+            live.send(chunk)
+        live.finish()
+        frames = list(live.frames())
+        with pytest.raises(BadInput, match="quality is 'best'; expected one of auto"):
+            live.set_quality("best")  # type: ignore[arg-type]
+    by_sound = {seen.sound.tobytes(): seen.quality for seen in server.seen}
+    assert [by_sound[chunk.tobytes()] for chunk in speech(20).reshape(-1, CHUNK_SAMPLES)] == [1] * 10 + [3] * 10
+    assert [frame.quality for frame in frames] == [1] * 8 + [3] * 12  # a chunk completes the frame two before it
+
+
+@both
+def test_quality_of_a_session(server: FakeTriton, twin: str) -> None:
+    """A wrong name is told before the server hears of it; the parameters have no tier."""
+    with pytest.raises(BadInput, match="'best'"):
+        stream(server.url, speech(2), twin, quality="best")
+    assert not server.seen
+    assert {frame.quality for frame in stream(server.url, speech(3), twin, output="rgb", quality="standard")} == {2}
+    assert {seen.quality for seen in server.seen} == {2}
+    assert {frame.quality for frame in stream(server.url, speech(3), twin, quality="standard")} == {None}
+
+
 def test_realtime_keeps_the_pace_of_speech(server: FakeTriton) -> None:
     """A latency measured with sound from the future is not the user's latency."""
     begin = time.monotonic()
