@@ -40,7 +40,8 @@ def inputs(batch: int = 1, seed: int = 0) -> list[Tensor]:
     generator = torch.Generator().manual_seed(seed)
 
     def noise(*shape: int) -> Tensor:
-        return torch.rand(batch, *shape, generator=generator)
+        made: Tensor = torch.rand(batch, *shape, generator=generator)
+        return made
 
     def soft(*shape: int) -> Tensor:
         return nn.functional.interpolate(noise(*shape), scale_factor=16, mode="bilinear")

@@ -167,5 +167,5 @@ def jpeg(photo: Tensor, quality: int) -> Tensor:
     """The photo [1, 3, H, W] as a JPEG file of a quality (0..100) gives it back."""
     picture = photo[0].clamp(0.0, 255.0).round().to(torch.uint8).permute(1, 2, 0).numpy()
     _, encoded = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    decoded = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))
     return torch.from_numpy(np.ascontiguousarray(decoded[..., ::-1].transpose(2, 0, 1)))[None].float()

@@ -160,8 +160,8 @@ def fit(
             partial = checkpoint.with_suffix(".partial")
             torch.save(state, partial)
             partial.rename(checkpoint)
-    module: Refiner = averaged.module
-    return module.eval()
+    network.load_state_dict(averaged.module.state_dict())
+    return network.eval()
 
 
 def train(
@@ -177,7 +177,8 @@ def train(
 ) -> Refiner:
     """Train a tier on people; `start` is a checkpoint whose averaged weights it begins with."""
     torch.manual_seed(seed)
-    network = Refiner(tier).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = Refiner(tier)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if start is not None:
         network.load_state_dict(averaged_weights(start))
     first = None if tier == "fast" else make_refiner("fast")
