@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
 import numpy as np
+from facestream.avatar import landmark_topology as topology
 from facestream.parameters import INDEX
 from numpy.typing import NDArray
 
@@ -90,6 +91,8 @@ class Person:
     """[2, 100] standard deviations of the modes, left and right half of the face."""
     rest: Floats = field(repr=False)
     """[26719, 3] cm, the face at PARAMETERS = 0."""
+    blink: tuple[float, float]
+    """Weights of ICT-FaceKit's eyeBlink_L and _R that just close these lids from the rest: wide eyes need more."""
 
     def generator(self, stream: str) -> np.random.Generator:
         """The source of chance for one part of this person ("hair", "room", ...), always the same."""
@@ -98,11 +101,11 @@ class Person:
     def posed(self, parameters: NDArray[np.floating]) -> Floats:
         """[26719, 3] cm of the face under PARAMETERS [73]: the ARKit shapes added to the rest; the head stays.
 
-        The lids of the rest face are a little lowered, so a blink has only the rest of their way to go.
+        eyeBlink counts the lids' own way: 1 closes them, whatever their height at rest.
         """
         arkit = np.asarray(parameters[:52], dtype=np.float64).copy()
-        for name in ("eyeBlinkLeft", "eyeBlinkRight"):
-            arkit[INDEX[name]] *= 1.0 - self.traits.lids
+        for name, way in zip(("eyeBlinkLeft", "eyeBlinkRight"), self.blink, strict=True):
+            arkit[INDEX[name]] *= way
         return self.rest + self.head.displacement(arkit)
 
     def description(self) -> dict[str, Any]:
@@ -196,4 +199,20 @@ def make_person(head: Head, seed: int, traits: Traits | None = None) -> Person:
         browDownRight=max(0.0, -0.10 * uneven[1] + 0.08 * aged),
         mouthFrown=0.10 * aged,
     )
-    return Person(head, traits, identity, shape_of(head, identity) + relaxed)
+    rest = shape_of(head, identity) + relaxed
+    return Person(head, traits, identity, rest, (_closing(head, rest, "Left"), _closing(head, rest, "Right")))
+
+
+def _closing(head: Head, rest: Floats, side: str) -> float:
+    """Weight of eyeBlink that brings the middle of one upper lid down to the lower one."""
+    upper, lower = (topology.LEFT_EYE_UPPER, topology.LEFT_EYE_LOWER)
+    if side == "Right":
+        upper, lower = topology.RIGHT_EYE_UPPER, topology.RIGHT_EYE_LOWER
+    open_, closed = (
+        (points[list(upper[3:6]), 1] - points[list(lower[3:6]), 1]).mean()
+        for points in (
+            head.landmarks(rest),
+            head.landmarks(rest + head.named_displacement(**{f"eyeBlink{side}": 1.0})),
+        )
+    )
+    return float(np.clip(open_ / (open_ - closed), 0.5, 2.0))

@@ -30,6 +30,7 @@ class Scene:
 
     def __init__(self) -> None:
         bpy.ops.wm.read_factory_settings(use_empty=True)
+        self._corrections: list[Callable[[Floats, NDArray[np.floating]], Floats]] = []
         self._moving: list[Callable[[Person, NDArray[np.floating], Floats], None]] = []
 
     def add_mesh(
@@ -135,9 +136,15 @@ class Scene:
             self._moving.append(move)
         return thing
 
+    def correct(self, correction: Callable[[Floats, NDArray[np.floating]], Floats]) -> None:
+        """From now on, `show` passes the vertices [26719, 3] through `correction(vertices, PARAMETERS)`."""
+        self._corrections.append(correction)
+
     def show(self, person: Person, parameters: NDArray[np.floating]) -> Floats:
         """Move all that moves to PARAMETERS [73]; returns the face's vertices [26719, 3], cm."""
         vertices = person.posed(parameters)
+        for correction in self._corrections:
+            vertices = correction(vertices, parameters)
         for move in self._moving:
             move(person, parameters, vertices)
         return vertices
