@@ -156,3 +156,17 @@ def test_frames_out_of_order_are_told() -> None:
     order.advance()
     with pytest.raises(SessionLost, match="frame 3 arrived where frame -1 was due"):
         order.check(3)
+
+
+def test_look_at_a_state_neither_makes_nor_keeps_a_session() -> None:
+    """A stage that plans ahead must not let a lost session live on by looking at it."""
+    clock = Clock()
+    sessions = table(clock=clock)
+    assert sessions.peek(3) is None
+    with sessions.request(3, start=True, end=False) as state:
+        pass
+    clock.now = 4.0
+    assert sessions.peek(3) is state
+    clock.now = 6.0
+    assert sessions.evict_idle() == 1
+    assert sessions.peek(3) is None

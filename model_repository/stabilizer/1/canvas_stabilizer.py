@@ -12,6 +12,8 @@ The photo below the texture is not touched at all.
 
 from __future__ import annotations
 
+from functools import cache
+
 import cv2
 import numpy as np
 from facestream.contract import LOOKAHEAD_FRAMES
@@ -45,7 +47,6 @@ class CanvasStabilizer:
         self._keep = keep
         self._texture: Floats | None = None  # (h, w, 4), of the previous frame
         self._flow: Floats | None = None
-        self._places: tuple[Floats, Floats] | None = None
 
     def check(self, frame_index: int) -> None:
         """Raises SessionLost where `frame_index` is not the next one."""
@@ -79,7 +80,7 @@ class CanvasStabilizer:
             return texture
         motion = flow - self._flow
         moves = max(float(motion.max()), -float(motion.min())) > _STILL_PX
-        past = np.stack(cv2.split(self._follow(self._texture, motion) if moves else self._texture))
+        past = np.stack(cv2.split(_follow(self._texture, motion) if moves else self._texture))
         change = past - texture
         excess = np.abs(change[3]) * (TOLERANCE[0] / TOLERANCE[3])
         for plane in change[:3]:
@@ -96,14 +97,16 @@ class CanvasStabilizer:
         change += texture
         return change
 
-    def _follow(self, texture: Floats, motion: Floats) -> Floats:
-        """A texture (h, w, 4) where its content lies now, moved by `motion` (2, h, w) px."""
-        if self._places is None:
-            height, width = motion.shape[1:]
-            across, down = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-            self._places = across, down
-        across, down = self._places
-        moved = cv2.remap(
-            texture, across + motion[0], down + motion[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
-        return np.asarray(moved, np.float32)
+
+def _follow(texture: Floats, motion: Floats) -> Floats:
+    """A texture (h, w, 4) where its content lies now, moved by `motion` (2, h, w) px."""
+    across, down = _pixels(*motion.shape[1:])
+    moved = cv2.remap(texture, across + motion[0], down + motion[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, np.float32)
+
+
+@cache
+def _pixels(height: int, width: int) -> tuple[Floats, Floats]:
+    """Column and row of each pixel."""
+    across, down = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    return across, down

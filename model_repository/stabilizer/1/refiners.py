@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -48,11 +47,19 @@ class Refiners:
         self._warn = warn
         self._clock = clock
         self._resting: dict[Quality, float] = {}
+        self._answered: dict[Quality, bool] = {}  # what the server was last told of each
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def ready(self, tier: Quality) -> bool:
-        """Whether the tier's model is there and has not failed of late."""
-        return self._clock() >= self._resting.get(tier, float("-inf")) and model_ready(REFINERS[tier])
+        """Whether the tier's model is there and has not failed of late. The log tells each change once."""
+        if self._clock() < self._resting.get(tier, float("-inf")):
+            return False
+        ready = model_ready(REFINERS[tier])
+        if ready is not self._answered.get(tier, True):
+            state = "is back" if ready else "is not ready: sessions of its tier get the one below"
+            self._warn(f"{REFINERS[tier]} {state}")
+        self._answered[tier] = ready
+        return ready
 
     def draw(self, wanted: Mapping[Quality, Sequence[Any]]) -> dict[Quality, Refined]:
         """Have each tier draw the frames of these Triton requests; a tier that fails is missing in what comes back."""
@@ -97,11 +104,6 @@ def model_ready(name: str) -> bool:
     import triton_python_backend_utils as pb_utils
 
     return bool(pb_utils.is_model_ready(name))
-
-
-def installed(repository: Path) -> list[Quality]:
-    """The tiers above FAST whose models lie in the repository."""
-    return [tier for tier, name in REFINERS.items() if (repository / name / "config.pbtxt").is_file()]
 
 
 def _batch(name: str, requests: Sequence[Any]) -> Any:
