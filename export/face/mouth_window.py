@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from export.face.canvas_layers import Layers
 from export.face.face_geometry import AFFINES
-from export.face.fields import LIPS, constant, parameter, pixel_centres, sample, sample_at, smooth
+from export.face.fields import LIPS, FineGrid, constant, parameter, pixel_centres, sample_at, smooth
 from export.face.mouth_interior import LAYER_HEIGHT, LAYER_LEFT, LAYER_TOP, LAYER_WIDTH, PICTURE, PIXELS_PER_CM
 
 INTERIOR_X, INTERIOR_Y = 32, 44
@@ -63,13 +63,23 @@ class MouthWindow(nn.Module):
         size = canvas.MOUTH_SIZE
         window = pixel_centres(canvas.CANVAS_X, canvas.MOUTH_Y, size, size)
         self.register_buffer("window", window)
+        place = (canvas.CANVAS_X + INTERIOR_X, canvas.MOUTH_Y + INTERIOR_Y, INTERIOR_WIDTH, INTERIOR_HEIGHT)
+        self.grid = FineGrid(LIPS, *place, canvas.MESH_PITCH)
         self.register_buffer("columns", interior(window)[:, 0, :1, :, None])  # [1, 1, W, 1] px
         self.register_buffer("rows", interior(window)[:, 1, :, :1, None])  # [1, H, 1, 1] px
 
     def forward(
-        self, layers: Layers, parameters: Tensor, affines: Tensor, lips: Tensor, constants: Tensor
+        self,
+        layers: Layers,
+        parameters: Tensor,
+        face_flow: Tensor,
+        seam_flow: Tensor,
+        affines: Tensor,
+        photo: Tensor,
+        lips: Tensor,
+        constants: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """The mouth's rows of the canvas's layers, and inputs as in the contract, each with a leading batch.
+        """The mouth's rows of the canvas's layers, and inputs as in the contract; `photo` is [B, 3, 512, 512] float.
 
         Returns:
             Flow [B, 2, 192, 192]: displacement (backward, px) to the photo's pixel that each pixel shows.
@@ -82,10 +92,12 @@ class MouthWindow(nn.Module):
         overlap = torch.relu(a + b)
         overlap = overlap * (overlap < canvas.SCORE_LIMIT).float()
         belongs = ((a - b + overlap + overlap.clamp(max=1.0)) * 0.5 + 0.5).clamp(0.0, 1.0)
-        flat = lower.flatten(2) + belongs.flatten(2) * (upper.flatten(2) - lower.flatten(2))
+        # One layer's motion or the other's: their mean would show the lips' dark line in steps.
+        chosen = (belongs > 0.5).float()
+        flat = lower.flatten(2) + chosen.flatten(2) * (upper.flatten(2) - lower.flatten(2))
         flow = flat.reshape(-1, 2, *self.window.shape[2:])
 
-        a, b, belongs = interior(a), interior(b), interior(belongs)
+        a, b, belongs, chosen = interior(a), interior(b), interior(belongs), interior(chosen)
         moved = interior(flow)
         gap = torch.relu(-(a + b))  # px between the lips
         opened = smooth(gap * (1.0 / OPEN_PX))
@@ -93,7 +105,7 @@ class MouthWindow(nn.Module):
         a, b = a + rim, b + rim  # the inner lips turn out and narrow the opening
         alpha = (0.5 - torch.maximum(a, b)).clamp(0.0, 1.0) * (gap - JUST_OPEN_PX).clamp(0.0, 1.0)
         inside = self.open_mouth(parameters, affines, constants, a, b, gap)
-        skin = opened * self.inner_lips(lips, moved, belongs)
+        skin = self.lips(face_flow, seam_flow, photo, lips, belongs, chosen, opened)
         edge = (1.0 - torch.maximum(a, b) * 0.3).clamp(0.0, 1.0)
         shade = LIP_SHADE * opened * edge * (1.0 - alpha)
         colour = alpha * inside + (1.0 - alpha) * skin
@@ -114,10 +126,36 @@ class MouthWindow(nn.Module):
         corner = ((across.abs() - CORNER_BEGINS) * (1.0 / (1.0 - CORNER_BEGINS))).clamp(0.0, 1.2)
         return width * middle + CORNER_SHARE * gap * corner * corner
 
-    def inner_lips(self, lips: Tensor, moved: Tensor, belongs: Tensor) -> Tensor:
-        """What the painted inner lips add to the photo, [B, 3, H, W]."""
-        both = sample(lips.float() - 128.0, LIPS, interior(self.window), moved, "zeros")
-        return both[:, 3:] + belongs * (both[:, :3] - both[:, 3:])
+    def lips(
+        self,
+        face_flow: Tensor,
+        seam_flow: Tensor,
+        photo: Tensor,
+        lips: Tensor,
+        belongs: Tensor,
+        chosen: Tensor,
+        opened: Tensor,
+    ) -> Tensor:
+        """What is added to the photo of the lips, [B, 3, H, W]: their painted inner side, the more they are `opened`.
+
+        And along their edge the rest of the other lip's colour, which smooths the step from layer to layer.
+        """
+        rows = slice(canvas.LIPS_Y, canvas.LIPS_Y + canvas.LIPS_HEIGHT)
+        photo = photo[:, :, rows, canvas.LIPS_X : canvas.LIPS_X + canvas.LIPS_WIDTH]
+        lips = lips.float() - 128.0
+        of_upper = sample_at(torch.cat([photo, lips[:, :3]], 1), self.grid(self.nodes(face_flow, 0, 0)), "zeros")
+        nodes = self.nodes(seam_flow, canvas.SEAM_ROW, canvas.SEAM_COLUMN)
+        of_lower = sample_at(torch.cat([photo, lips[:, 3:]], 1), self.grid(nodes), "zeros")
+        inner = of_lower[:, 3:] + belongs * (of_upper[:, 3:] - of_lower[:, 3:])
+        return opened * inner + (belongs - chosen) * (of_upper[:, :3] - of_lower[:, :3])
+
+    @staticmethod
+    def nodes(field: Tensor, first_row: int, first_column: int) -> Tensor:
+        """The mesh nodes about the opening, with a margin of one, of a field that begins at the given node."""
+        top = (canvas.MOUTH_Y + INTERIOR_Y) // canvas.MESH_PITCH - 1 - first_row
+        left = (canvas.CANVAS_X + INTERIOR_X) // canvas.MESH_PITCH - 1 - first_column
+        rows, columns = INTERIOR_HEIGHT // canvas.MESH_PITCH + 2, INTERIOR_WIDTH // canvas.MESH_PITCH + 2
+        return field[:, :, top : top + rows, left : left + columns]
 
     def open_mouth(
         self, parameters: Tensor, affines: Tensor, constants: Tensor, a: Tensor, b: Tensor, gap: Tensor

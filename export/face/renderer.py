@@ -78,10 +78,11 @@ class Renderer(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """CANVAS_FLOW and CANVAS_TEXTURE by geometry alone, before any network."""
         layers = self.layers(face_flow, seam_flow, scores)
-        eyes_flow, eyes_texture = self.eyes(
-            layers.rows(EYES), face_flow, seam_flow, affines, photo.float(), eyeballs, lids
+        photo = photo.float()
+        eyes_flow, eyes_texture = self.eyes(layers.rows(EYES), face_flow, seam_flow, affines, photo, eyeballs, lids)
+        mouth_flow, mouth_texture = self.mouth(
+            layers.rows(MOUTH), parameters, face_flow, seam_flow, affines, photo, lips, constants
         )
-        mouth_flow, mouth_texture = self.mouth(layers.rows(MOUTH), parameters, affines, lips, constants)
         return torch.cat([eyes_flow, mouth_flow], 2), torch.cat([eyes_texture, mouth_texture], 2)
 
 
