@@ -132,7 +132,7 @@ def neckline(garment: Garment, angles: Floats) -> Floats:
 def lay_cloth(person: Person, garment: Garment) -> list[Piece]:
     """The pieces of a garment on a person's shoulders; they lie outside of the skin."""
     g = person.generator("clothes")
-    width = 1.0 if person.traits.sex == "male" else 0.88
+    width = 0.97 if person.traits.sex == "male" else 0.82
     ease = {"jumper": 0.45, "tshirt": 0.25, "vneck": 0.3, "scoop": 0.25, "shirt": 0.35}[garment]
     skin = Obstacles(person.head, person.rest)
     angles = np.linspace(0.0, 2.0 * np.pi, AROUND, endpoint=False)
@@ -340,7 +340,7 @@ def _cotton(name: str, colour: Floats, smooth: bool) -> Any:
         Base_Color=tone,
         Roughness=0.62 if smooth else 0.82,
         Sheen_Weight=0.15 if smooth else 0.05,
-        Normal=shader.relief(height, 0.5, 0.0010),
+        Normal=shader.relief(height, 0.4, 0.0006),
     )
 
 

@@ -247,7 +247,7 @@ def _hanging(
     side = np.where(beside > 0.16 * plane_wave_noise(m, g, 0.8) + 0.12 * g.normal(size=count), 1.0, -1.0)
     front = smoothstep(1.0, 9.0, m[:, 2])
     bangs = (
-        (above < 3.6 + 0.3 * g.normal(size=count)) & (np.abs(m[:, 0]) < 5.0) & (m[:, 2] > 4.0)
+        (above < 3.6 + 0.8 * g.normal(size=count)) & (np.abs(m[:, 0]) < 5.0) & (m[:, 2] > 4.0)
         if fringe
         else np.zeros(count, dtype=bool)
     )
@@ -287,6 +287,10 @@ def _hanging(
     strands = gather(strands, near, g, 60, 0.60, 0.25 * wave[0], 0.6 * wave[1])
     strands = gather(strands, near, g, 12, 0.45)
     strands, loose = stray(strands, g, 0.10, 0.8)
+    # No hair across the eyes: what waves, locks and chance brought into the face goes back to its side.
+    sides = np.broadcast_to(side[:, None], strands.shape[:2]).ravel()
+    into = _curtain(strands.reshape(-1, 3), sides, np.full(sides.size, 0.4), face).reshape(strands.shape[:2])
+    strands[..., 0] += side[:, None] * np.maximum(into - 0.35, 0.0) * ~bangs[:, None]
     flat = strands.reshape(-1, 3)
     kept, _ = ground.obstacles.push_out(flat, np.zeros_like(flat), np.full(len(flat), 0.08))
     strands[:, 1:] = kept.reshape(strands.shape)[:, 1:]
@@ -398,7 +402,8 @@ def hair_material(person: Person, name: str = "scalp hair", grey: float | None =
     share = traits.grey if grey is None else grey
     random = shader.node("HairInfo", {}, "Random")
     # Greying strands, from white through grey: two in three of the greyed ones are white.
-    fall = shader.ramp(random, (max(0.0, share - 0.12), 0.0), (min(1.0, share + 0.12), 1.0)) if share > 0.01 else 1.0
+    soft = min(0.12, share, 1.0 - share)
+    fall = shader.ramp(random, (share - soft, 0.0), (share + soft + 1e-3, 1.0)) if share > 0.01 else 1.0
     white = 0.045  # a trace of melanin: none at all glows
     melanin = shader.math("MULTIPLY_ADD", fall, traits.hair_melanin - white, white)
     redness = shader.math("MULTIPLY", fall, traits.hair_redness * (1.0 - share))
@@ -408,6 +413,7 @@ def hair_material(person: Person, name: str = "scalp hair", grey: float | None =
             {
                 "Melanin": melanin,
                 "Melanin Redness": redness,
+                "Tint": shader.mix(fall, (0.80, 0.88, 0.97), (1.0, 1.0, 1.0)),  # white hair beside skin looks yellow
                 "Roughness": 0.36,
                 "Radial Roughness": 0.55,
                 "Random Color": 0.12,
