@@ -108,6 +108,7 @@ class Portrait:
             "roughness": paint.roughness,
             "wet": paint.wet,
             "relief": paint.relief,
+            "wrinkles": paint.wrinkles,
             "rest": paint.rest,
         }
         self._add_part("skin", mesh, skin.skin_material(person), attributes)

@@ -19,6 +19,7 @@ from export.face.people.head import PARTS, Head
 from export.face.people.person import Person
 from export.face.people.subdivision import FinerMesh, subdivide
 from export.face.people.surface_field import bump, bumps, plane_wave_noise, smoothstep
+from export.face.people.wrinkles import wrinkle_depth
 
 Floats = NDArray[np.float64]
 
@@ -30,7 +31,7 @@ TONES: Final = np.array(
 )
 """Linear albedo of skin from very light to very dark, evenly spaced in `Traits.skin`."""
 
-MUCOSA: Final = np.array([0.42, 0.10, 0.085])
+MUCOSA: Final = np.array([0.36, 0.10, 0.09])
 """Linear albedo of the lining of the mouth and the wet side of the lips."""
 
 
@@ -46,6 +47,8 @@ class SkinPaint:
     """[W] weight of the film of saliva or tears."""
     relief: Floats
     """[W] strength of the pores."""
+    wrinkles: Floats
+    """[W] depth of the wrinkles, 0..1."""
     rest: Floats
     """[W, 3] cm on the mean face: where noise is looked up."""
 
@@ -90,9 +93,12 @@ def paint_skin(person: Person, mesh: FinerMesh) -> SkinPaint:
     albedo *= np.exp(blotches[:, None] * np.array([0.5, 1.0, 1.0]) * thin + fine[:, None])
     albedo *= 1.0 - _spots(person, points)[:, None] * np.array([0.38, 0.52, 0.60])
 
+    wrinkles = wrinkle_depth(person, points)
+    albedo *= 1.0 - wrinkles[:, None] * np.array([0.14, 0.20, 0.22])
+
     lip = _lips(head, mesh, points, g)
     stripes = 0.10 * plane_wave_noise(points * np.array([1.0, 0.12, 0.3]), g, 0.07, 48)
-    own = tone ** np.array([0.85, 1.12, 1.08]) * np.array([0.88, 0.62, 0.66])
+    own = tone ** np.array([0.88, 1.05, 1.02]) * np.array([0.86, 0.66, 0.70])
     rouge = np.array([0.50, 0.085, 0.10]) if g.random() < 0.6 else np.array([0.42, 0.14, 0.13])
     mouth_colour = own + (rouge * (1.0 - 0.55 * traits.skin) - own) * 0.75 * traits.lip_redness
     mouth_colour = mouth_colour * np.exp(0.5 * stripes)[:, None]
@@ -119,7 +125,7 @@ def paint_skin(person: Person, mesh: FinerMesh) -> SkinPaint:
     roughness += (0.22 - roughness) * inner
     wet = np.clip(0.85 * inner + lip.mask * g.uniform(0.05, 0.35), 0.0, 1.0)
     relief = (1.0 - 0.6 * lip.mask) * (1.0 - inner)
-    return SkinPaint(np.clip(albedo, 0.004, 0.9), np.clip(roughness, 0.15, 0.8), wet, relief, points)
+    return SkinPaint(np.clip(albedo, 0.004, 0.9), np.clip(roughness, 0.15, 0.8), wet, relief, wrinkles * relief, points)
 
 
 def skin_material(person: Person) -> Any:
@@ -132,6 +138,8 @@ def skin_material(person: Person) -> Any:
     pores = shader.noise(rest, 7.0, 2.0, 0.6)
     height = shader.math("MULTIPLY", pores, shader.attribute("relief"))
     normal = shader.relief(height, 0.35 + 0.35 * min(1.0, aged), 0.0009)
+    grooves = shader.math("MULTIPLY", shader.attribute("wrinkles"), -1.0)
+    normal = shader.relief(grooves, 0.8, 0.0011, normal)
     mottled = shader.ramp(pores, (0.3, 0.90), (0.7, 1.08))
     colour = shader.mix(0.5, shader.attribute("albedo", "Color"), mottled, "MULTIPLY")
     return shader.principled(
@@ -166,7 +174,7 @@ def _lips(head: Head, mesh: FinerMesh, points: Floats, g: np.random.Generator) -
     seam = np.concatenate([CubicSpline(np.arange(11), line)(at) for line in (upper, lower)])
     _, near = cKDTree(seam[:, :1]).query(points[:, :1])
     behind = seam[near, 2] - points[:, 2]
-    inner = smoothstep(0.10, 0.45, behind) * smoothstep(0.0, 0.1, edge) * front
+    inner = smoothstep(0.28, 0.60, behind) * smoothstep(0.0, 0.1, edge) * front
     return _Lips(mask, edge, inner)
 
 
