@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from facestream.avatar.bundle import load_bundle, save_bundle
+from facestream.avatar.bundle import BundleError, load_bundle, save_bundle
 from facestream.avatar.photo import read_photo
 from facestream.cli.main import main
 
@@ -113,3 +115,43 @@ def test_ready_avatars_are_those_of_this_code(name: str, tmp_path: Path) -> None
         else:
             found, expected = found.astype(np.float64), expected.astype(np.float64)
             assert np.abs(found - expected).mean() < 0.01 * max(float(np.abs(expected).mean()), 0.1), tensor
+
+
+def test_an_older_bundle_is_rebuilt_in_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever made an avatar with version 1 may have lost the photo; the server tells this command."""
+    path = tmp_path / "eve.avatar"
+    with zipfile.ZipFile(PORTRAITS / "ada.avatar") as ready, zipfile.ZipFile(path, "w") as old:
+        for entry in ready.namelist():
+            data = ready.read(entry)
+            if entry == "manifest.json":
+                data = json.dumps({**json.loads(data), "version": 1, "name": "eve", "consent": "given"}).encode()
+            if entry not in ("AVATAR_BACKDROP.npy", "AVATAR_ADAPTER.npy"):
+                old.writestr(entry, data)
+    with pytest.raises(BundleError, match=r"facestream avatar rebuild eve\.avatar"):
+        load_bundle(path)
+    assert main(["avatar", "rebuild", str(path)]) == 0
+    assert "eve.avatar (1." in capsys.readouterr().out
+    rebuilt, ready_bundle = load_bundle(path), load_bundle(PORTRAITS / "ada.avatar")
+    assert (rebuilt.name, rebuilt.manifest["consent"]) == ("eve", "given")
+    assert rebuilt.manifest["source"] == ready_bundle.manifest["source"]
+    assert np.array_equal(rebuilt.tensors["AVATAR_PHOTO"], ready_bundle.tensors["AVATAR_PHOTO"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["absent.avatar"], "absent.avatar"), ([str(PORTRAITS / "ada.jpg")], "ends in .avatar")],
+    ids=["no file", "no bundle"],
+)
+def test_what_cannot_be_rebuilt_is_said(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["avatar", "rebuild", *arguments]) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_more_pictures_and_what_they_gave_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--consent", "synthetic", "--avatars", str(tmp_path), "--also", str(DATA / "eyes_shut.jpg")]
+    assert main(["avatar", "build", str(PORTRAITS / "ada.jpg"), *options]) == 0
+    assert "closed lids are those of eyes_shut.jpg" in capsys.readouterr().err
+    assert main(["avatar", "build", str(PORTRAITS / "ben.jpg"), *options]) == 1
+    assert "does not show the same person" in capsys.readouterr().err

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -195,3 +198,68 @@ def test_small_faces_of_large_photos_are_found(ada: Image) -> None:
     expected = detect_faces(ada)[0].keypoints * (544 / 768) + [700, 300]
     assert np.abs(face.keypoints - expected).mean() < 15.0
     assert prepare_portrait(large, MODEL).measures["eye_to_mouth_px"] == pytest.approx(97, abs=3)
+
+
+def saved(path: Path, picture: NDArray[Any]) -> Path:
+    assert cv2.imwrite(str(path), picture)
+    return path
+
+
+def test_greyscale_deep_and_palette_pictures_are_read_as_rgb(tmp_path: Path, ada: Image) -> None:
+    """Scanners give 16 bits, old photos have one channel, GIFs have 256 colours and several frames."""
+    small = resized(ada, 128)
+    bgr = np.ascontiguousarray(small[..., ::-1])
+    assert np.array_equal(read_photo(saved(tmp_path / "deep.png", bgr.astype(np.uint16) * 257)), small)
+    alpha = np.dstack([bgr.astype(np.uint16) * 257, np.full((128, 128), 65535, np.uint16)])
+    assert np.array_equal(read_photo(saved(tmp_path / "deep_alpha.png", alpha)), small)
+    grey = read_photo(saved(tmp_path / "grey.png", cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)))
+    assert grey.shape == (128, 128, 3)
+    assert (grey[..., 0] == grey[..., 2]).all()
+    for suffix in ("webp", "tiff", "bmp"):
+        assert np.abs(read_photo(saved(tmp_path / f"x.{suffix}", bgr)).astype(int) - small).mean() < 3.0
+
+
+def test_of_moving_pictures_the_first_is_taken(tmp_path: Path, ada: Image) -> None:
+    small = resized(ada, 128)
+    frames = cv2.Animation()
+    frames.frames = [np.ascontiguousarray(small[..., ::-1]), np.zeros((128, 128, 3), np.uint8)]
+    frames.durations = [100, 100]
+    assert cv2.imwriteanimation(str(tmp_path / "moving.webp"), frames)
+    assert np.abs(read_photo(tmp_path / "moving.webp").astype(int) - small).mean() < 8.0
+
+
+def test_cmyk_pictures_of_print_shops_are_read(tmp_path: Path, ada: Image) -> None:
+    image = pytest.importorskip("PIL.Image", reason="Pillow writes the CMYK picture")
+    small = resized(ada, 128)
+    image.fromarray(small).convert("CMYK").save(tmp_path / "print.jpg", quality=95)
+    assert np.abs(read_photo(tmp_path / "print.jpg").astype(int) - small).mean() < 4.0
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_truncated_pictures_are_refused(tmp_path: Path, suffix: str, ada: Image) -> None:
+    """Half a download: the lower half would be grey."""
+    path = saved(tmp_path / f"half.{suffix}", ada[..., ::-1])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(PhotoError, match=r"half\."):
+        read_photo(path)
+
+
+def test_pictures_that_would_fill_the_memory_are_refused(tmp_path: Path) -> None:
+    """A small PNG may say that it is 60000 x 60000 px."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    with pytest.raises(PhotoError, match=r"bomb\.png"):
+        read_photo(tmp_path / "bomb.png")
+
+
+def test_an_avatars_own_portrait_is_not_aligned_again(ada: Image) -> None:
+    """Rebuilding must not blur it a little each time."""
+    once = prepare_portrait(ada, MODEL)
+    again = prepare_portrait(once.image, MODEL, aligned=True)
+    assert again.image is once.image
+    assert np.median(np.linalg.norm(once.landmarks[:, :2] - again.landmarks[:, :2], axis=1)) < 0.8

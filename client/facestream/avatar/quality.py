@@ -34,7 +34,7 @@ MIN_COLOUR = 5.0
 """Mean chroma (CIE Lab) of a photo in colour."""
 MAX_CLIPPED = 0.04
 """Share of the face that is white or black without detail."""
-COVERED_SKIN = 4.0
+COVERED_SKIN = 5.0
 """Distance (standard deviations) of the lower face's colours from the forehead's when something lies over it ..."""
 COVERED_LIPS = 6.0
 """... and contrast (CIE Lab) of the lips with what is about them, below which they are not to be seen."""
@@ -152,7 +152,9 @@ def _patches(picture: Floats, points: Floats, reach: int) -> Floats:
 
 def _skin_model(lab: Floats, points: Floats, where: tuple[int, ...]) -> tuple[Floats, Floats]:
     """Median and inverse covariance of the colours about some landmarks."""
-    skin = _patches(lab, points[list(where)], 4)
+    samples = _patches(lab, points[list(where)], 4)
+    away = np.linalg.norm(samples - np.median(samples, axis=0), axis=1)
+    skin = samples[away <= np.percentile(away, 60)]  # without a strand of hair, a mole or a reflection
     spread = np.cov(skin.T) + np.diag([60.0, 6.0, 6.0])
     return np.median(skin, axis=0), np.linalg.inv(spread)
 

@@ -1,0 +1,123 @@
+"""Several pictures of one person: the best is the portrait, the others lend teeth and lids; strangers are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from facestream.avatar.build import build_avatar, rebuild_avatar
+from facestream.avatar.bundle import load_bundle
+from facestream.avatar.face_model import load_face_model
+from facestream.avatar.photo import PhotoError, read_photo
+from facestream.avatar.preview import FacePreview, both, parameter_vector
+from facestream.avatar.views import MAX_DIFFERENCE, choose, read_views, unlikeness
+from numpy.typing import NDArray
+
+REPOSITORY = Path(__file__).parents[2] / "model_repository"
+PORTRAITS = REPOSITORY / "avatar_store" / "avatars"
+DATA = Path(__file__).parents[1] / "data"
+MODEL = load_face_model()
+SHUT, OPEN = DATA / "eyes_shut.jpg", DATA / "mouth_open.jpg"  # of the person that ada is
+
+
+def test_one_person_is_told_from_another() -> None:
+    ada, ben, shut, wide = (
+        read_views(path, MODEL)[0] for path in (PORTRAITS / "ada.jpg", PORTRAITS / "ben.jpg", SHUT, OPEN)
+    )
+    for view in (shut, wide):
+        assert unlikeness(ada, view) < MAX_DIFFERENCE
+        assert unlikeness(ben, view) > MAX_DIFFERENCE
+    assert unlikeness(ada, ben) > MAX_DIFFERENCE
+    assert unlikeness(ada, ada) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_best_view_becomes_the_portrait() -> None:
+    views = choose(SHUT, [OPEN, PORTRAITS / "ada.jpg"], MODEL)
+    assert views.chosen == "ada.jpg"
+    assert any("the portrait is ada.jpg" in note for note in views.notes)
+    assert views.blink is not None
+    assert views.smile is not None
+
+
+def test_the_first_photo_is_kept_if_it_will_do() -> None:
+    """Its owner chose it."""
+    assert choose(PORTRAITS / "ada.jpg", [SHUT], MODEL).chosen == "ada.jpg"
+
+
+def test_pictures_of_somebody_else_are_refused_by_name() -> None:
+    with pytest.raises(PhotoError, match=r"(ada|ben)\.jpg does not show the same person"):
+        choose(PORTRAITS / "ada.jpg", [PORTRAITS / "ben.jpg"], MODEL)
+
+
+def test_too_many_files_are_refused() -> None:
+    with pytest.raises(PhotoError, match="22 files: at most 20"):
+        choose(SHUT, [SHUT] * 21, MODEL)
+
+
+def test_real_lids_and_teeth_come_into_the_bundle(tmp_path: Path) -> None:
+    alone, helped = (
+        build_avatar(
+            PORTRAITS / "ada.jpg", tmp_path / file, name="ada", licence="CC0-1.0", consent="synthetic", also=also
+        )
+        for file, also in (("alone.avatar", []), ("ada.avatar", [SHUT, OPEN]))
+    )
+    assert len(helped.notes) == 2
+    bundle = load_bundle(helped.path)
+    assert bundle.manifest["quality"]["real_lids"] == 1.0
+    # Nearer to the person's own shut eyes than the painted lids are.
+    shut = choose(PORTRAITS / "ada.jpg", [SHUT], MODEL).blink
+    assert shut is not None
+    errors = []
+    for path in (alone.path, helped.path):
+        drawn = FacePreview(REPOSITORY, load_bundle(path)).draw(parameter_vector(both("eyeBlink", 1.0)))
+        windows = np.s_[188:205, 196:222], np.s_[188:205, 290:316]  # lids, above the lashes
+        errors.append(np.mean([np.abs(drawn[part].astype(float) - shut[0][part]).mean() for part in windows]))
+    assert errors[1] < 0.9 * errors[0]
+    # Nothing of it shows at rest.
+    rest = FacePreview(REPOSITORY, bundle).draw(parameter_vector({}))
+    assert np.array_equal(rest, bundle.tensors["AVATAR_PHOTO"].transpose(1, 2, 0))
+    # Building it again from the bundle alone cannot keep them, and says so.
+    again = rebuild_avatar(helped.path, tmp_path / "again.avatar")
+    assert any("real_lids of other pictures" in note for note in again.notes)
+    assert load_bundle(again.path).manifest["source"] == bundle.manifest["source"]
+
+
+def clip(path: Path, frames: list[NDArray[np.uint8]], rate: int = 10) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=rate)
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 768, 768, "yuv420p", 8_000_000
+        for picture in frames:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def test_a_clip_gives_portrait_and_lids(tmp_path: Path) -> None:
+    """A few seconds of a phone's camera: a blink in it is enough."""
+    ada, shut = (
+        cv2.resize(read_photo(path), (768, 768), interpolation=cv2.INTER_AREA).astype(np.uint8)
+        for path in (PORTRAITS / "ada.jpg", SHUT)
+    )
+    views = choose(clip(tmp_path / "me.mp4", [shut, shut, ada, ada, shut, ada]), [], MODEL)
+    assert views.chosen.startswith("me.mp4 at 0.")
+    assert views.blink is not None
+
+
+@pytest.mark.parametrize("content", [b"", b"not a clip", b"\x00\x00\x00\x18ftypmp42"], ids=["empty", "text", "cut"])
+def test_files_that_are_no_clips_are_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.mp4"
+    path.write_bytes(content)
+    with pytest.raises(PhotoError, match=r"x\.mp4"):
+        choose(path, [], MODEL)
+    with pytest.raises(PhotoError, match="no such file"):
+        choose(tmp_path / "absent.mp4", [], MODEL)
+
+
+def test_a_clip_without_a_face_is_refused(tmp_path: Path) -> None:
+    path = clip(tmp_path / "wall.mp4", [np.full((768, 768, 3), 90, np.uint8)] * 3)
+    with pytest.raises(PhotoError, match="no frame of the clip"):
+        choose(path, [], MODEL)
