@@ -86,5 +86,9 @@ MAX_QUALITY_VARIABLE = "FACESTREAM_MAX_QUALITY"
 """Environment variable: the best tier of quality that this server draws, fast, standard or high. Unset: asked for by
 name, any whose model is loaded; by the server's own choice, `fast` on a machine without a GPU."""
 
+NETWORKS_VARIABLE = "FACESTREAM_NETWORKS"
+"""Environment variable: `cpu` where the networks run on the processor whatever else the machine has. Set by the
+launcher of the server without a container."""
+
 AVATARS_VARIABLE = "FACESTREAM_AVATARS"
 """Environment variable: a folder with the user's own avatar bundles, beside the ready ones of `avatar_store`."""

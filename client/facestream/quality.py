@@ -12,7 +12,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Final, Literal, get_args
 
-from facestream.contract import MAX_QUALITY_VARIABLE
+from facestream.contract import MAX_QUALITY_VARIABLE, NETWORKS_VARIABLE
 
 
 class Quality(IntEnum):
@@ -105,5 +105,7 @@ def automatic_limit() -> Quality:
     limit = limit_from_environment()
     if limit is not None:
         return limit
+    if os.environ.get(NETWORKS_VARIABLE) == "cpu":
+        return Quality.FAST
     gpus = [*Path("/dev").glob("nvidia[0-9]*"), *Path("/dev").glob("dxg")]  # the second is Windows' own, in WSL
     return Quality.HIGH if gpus else Quality.FAST

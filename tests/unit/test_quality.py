@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from facestream.contract import MAX_QUALITY_VARIABLE
+from facestream.contract import MAX_QUALITY_VARIABLE, NETWORKS_VARIABLE
 from facestream.quality import NAMES, Quality, Tiers, automatic_limit, check_quality, quality_of
 
 from export.ensembles import REPOSITORY, read_config
@@ -36,6 +36,16 @@ def test_operator_limits_what_may_be_asked_for(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv(MAX_QUALITY_VARIABLE, "auto")
     with pytest.raises(ValueError, match="'auto'; expected one of fast, standard, high"):
         Tiers(lambda model: True)
+
+
+def test_server_without_a_container_never_climbs_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It computes on the processor, even beside a GPU; frames that depended on its load could not be repeated."""
+    monkeypatch.delenv(MAX_QUALITY_VARIABLE, raising=False)
+    monkeypatch.setenv(NETWORKS_VARIABLE, "cpu")
+    monkeypatch.setattr("pathlib.Path.glob", lambda folder, pattern: iter([folder / "nvidia0"]))
+    assert automatic_limit() is Quality.FAST
+    monkeypatch.delenv(NETWORKS_VARIABLE)
+    assert automatic_limit() is Quality.HIGH
 
 
 def test_refiners_take_what_their_caller_has() -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from facestream.contract import NETWORKS_VARIABLE
 from facestream.server import drain, libpython, process_group, wheel
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -294,6 +295,7 @@ class TritonServer:
         libraries = [str(program.libraries), str(library.parent), variables.get("LD_LIBRARY_PATH", "")]
         variables["LD_LIBRARY_PATH"] = os.pathsep.join(folder for folder in libraries if folder)
         assert self._folder is not None
+        variables[NETWORKS_VARIABLE] = "cpu"  # by the backend of ours that stands in for NVIDIA's
         variables[drain.VARIABLE] = str(self._folder / drain.FILE_NAME)
         return variables
 
