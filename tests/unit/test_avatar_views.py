@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import av
@@ -105,6 +106,18 @@ def test_a_clip_gives_portrait_and_lids(tmp_path: Path) -> None:
     views = choose(clip(tmp_path / "me.mp4", [shut, shut, ada, ada, shut, ada]), [], MODEL)
     assert views.chosen.startswith("me.mp4 at 0.")
     assert views.blink is not None
+
+
+def test_clips_that_were_filmed_lying_down_are_set_upright(tmp_path: Path) -> None:
+    """Phones do not turn the pictures but write a matrix into the file: ignored, no face would be found."""
+    ada = cv2.resize(read_photo(PORTRAITS / "ada.jpg"), (768, 768), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    path = clip(tmp_path / "lying.mp4", [np.rot90(ada)] * 2)  # counter-clockwise
+    data = bytearray(path.read_bytes())
+    matrix = data.index(b"tkhd") + 4 + 40
+    data[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 768 << 16, 0, 1 << 30)  # clockwise
+    path.write_bytes(data)
+    views = read_views(path, MODEL)
+    assert abs(views[0].angles[2]) < 5.0
 
 
 @pytest.mark.parametrize("content", [b"", b"not a clip", b"\x00\x00\x00\x18ftypmp42"], ids=["empty", "text", "cut"])

@@ -24,7 +24,7 @@ MAX_LIGHT_RATIO = 1.8
 """Brighter over darker half of the face."""
 MAX_HAIR_OVER_FACE = 0.10
 """Share of the face from brows to chin that has the hair's colour."""
-MAX_BUSY = 14.0
+MAX_BUSY = 7.0
 """Mean brightness gradient (levels per px) of the background beside the person."""
 RIM_PX = 45
 """So far beside the person a turning head lays the background bare."""

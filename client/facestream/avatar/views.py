@@ -145,7 +145,9 @@ def _frames(path: Path) -> list[tuple[str, Image]]:
                 if time > CLIP_SECONDS or len(frames) >= CLIP_FRAMES:
                     break
                 if time + 1e-6 >= due:
-                    frames.append((f"{path.name} at {time:.1f} s", frame.to_ndarray(format="rgb24").astype(np.uint8)))
+                    # Phones film lying down and say so; the angle is counter-clockwise.
+                    upright = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+                    frames.append((f"{path.name} at {time:.1f} s", np.ascontiguousarray(upright, np.uint8)))
                     due = time + step
     except (av.FFmpegError, OSError, ValueError) as error:
         if isinstance(error, PhotoError):
