@@ -404,7 +404,7 @@ def hair_material(person: Person, name: str = "scalp hair", grey: float | None =
     # Greying strands, from white through grey: two in three of the greyed ones are white.
     soft = min(0.12, share, 1.0 - share)
     fall = shader.ramp(random, (share - soft, 0.0), (share + soft + 1e-3, 1.0)) if share > 0.01 else 1.0
-    white = 0.045  # a trace of melanin: none at all glows
+    white = 0.02  # a trace of melanin: none at all glows
     melanin = shader.math("MULTIPLY_ADD", fall, traits.hair_melanin - white, white)
     redness = shader.math("MULTIPLY", fall, traits.hair_redness * (1.0 - share))
     return shader.surface(
@@ -413,7 +413,7 @@ def hair_material(person: Person, name: str = "scalp hair", grey: float | None =
             {
                 "Melanin": melanin,
                 "Melanin Redness": redness,
-                "Tint": shader.mix(fall, (0.80, 0.88, 0.97), (1.0, 1.0, 1.0)),  # white hair beside skin looks yellow
+                "Tint": shader.mix(fall, (0.28, 0.46, 0.97), (1.0, 1.0, 1.0)),  # white hair beside skin looks yellow
                 "Roughness": 0.36,
                 "Radial Roughness": 0.55,
                 "Random Color": 0.12,

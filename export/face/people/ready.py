@@ -64,7 +64,7 @@ READY: Final[dict[str, Ready]] = {
         room="garden",
         key_side=-1.0,
         stops=0.45,
-        traits={"hair_melanin": 0.62, "hair_redness": 0.40, "warmth": 0.36, "lids": 0.16, "lip_redness": 0.30},
+        traits={"hair_melanin": 0.62, "hair_redness": 0.40, "warmth": 0.36, "lids": 0.285, "lip_redness": 0.30},
     ),
     "ben": Ready(
         seed=22,
@@ -75,7 +75,7 @@ READY: Final[dict[str, Ready]] = {
         outfit=Outfit("shirt", (0.12, 0.18, 0.30)),
         room="curtains",
         key_side=1.0,
-        traits={"hair_melanin": 0.94, "hair_redness": 0.20, "warmth": 0.34, "lids": 0.08},
+        traits={"hair_melanin": 0.94, "hair_redness": 0.20, "warmth": 0.34, "lids": 0.28},
     ),
     "nia": Ready(
         seed=23,
@@ -87,19 +87,19 @@ READY: Final[dict[str, Ready]] = {
         room="quay",
         key_side=-1.0,
         stops=0.5,
-        traits={"hair_melanin": 0.98, "hair_redness": 0.10, "warmth": 0.32, "lids": 0.14, "grey": 0.0},
+        traits={"hair_melanin": 0.98, "hair_redness": 0.10, "warmth": 0.32, "lids": 0.29, "grey": 0.0},
     ),
     "otto": Ready(
         seed=24,
         sex="male",
-        age=64.0,
+        age=67.0,
         skin=0.15,
         hair=HairStyle("receding", parting=2.4),
         outfit=Outfit("shirt", (0.060, 0.055, 0.055)),
         room="trees",
         key_side=-1.0,
         stops=0.45,
-        traits={"hair_melanin": 0.70, "hair_redness": 0.10, "grey": 0.8, "warmth": 0.36, "lids": 0.07},
+        traits={"hair_melanin": 0.92, "hair_redness": 0.05, "grey": 0.78, "warmth": 0.36, "lids": 0.26},
     ),
     "mei": Ready(
         seed=36,
@@ -111,7 +111,7 @@ READY: Final[dict[str, Ready]] = {
         room="hall",
         key_side=1.0,
         stops=0.5,
-        traits={"hair_melanin": 0.96, "hair_redness": 0.10, "grey": 0.0, "warmth": 0.34, "lids": 0.12},
+        traits={"hair_melanin": 0.96, "hair_redness": 0.10, "grey": 0.0, "warmth": 0.34, "lids": 0.285},
     ),
     "tunde": Ready(
         seed=38,
@@ -123,7 +123,7 @@ READY: Final[dict[str, Ready]] = {
         room="street",
         key_side=1.0,
         stops=0.6,
-        traits={"hair_melanin": 0.99, "hair_redness": 0.05, "grey": 0.0, "warmth": 0.42, "lids": 0.10},
+        traits={"hair_melanin": 0.99, "hair_redness": 0.05, "grey": 0.0, "warmth": 0.42, "lids": 0.275},
     ),
 }
 
