@@ -157,6 +157,13 @@ def lay_cloth(person: Person, garment: Garment) -> list[Piece]:
     nearest, normals = skin.nearest(grid)
     hug = smoothstep(14.0, 0.0, rows.astype(np.float64)) * smoothstep(5.0, 2.5, np.linalg.norm(grid - nearest, axis=-1))
     grid += hug[:, None] * (nearest + 0.8 * ease * normals - grid)
+    # Skin is known at scattered points only: without this the edge would be frayed.
+    near = grid.reshape(DOWN, AROUND, 3)
+    soft = smoothstep(18.0, 8.0, np.arange(DOWN, dtype=np.float64))[:, None, None]
+    for _ in range(6):
+        near = near + soft * (0.25 * (np.roll(near, 1, axis=1) + np.roll(near, -1, axis=1)) - 0.5 * near)
+        near[1:-1] += soft[1:-1] * (0.25 * (near[2:] + near[:-2]) - 0.5 * near[1:-1])
+    grid = near.reshape(-1, 3)
     folds = smoothstep(4.0, 40.0, rows.astype(np.float64)) * {"jumper": 0.30, "tshirt": 0.28}.get(garment, 0.36)
     slanted = grid * np.array([1.0, 0.30, 1.0]) + np.abs(grid[:, :1]) * np.array([0.0, 0.25, 0.0])
     crease = 0.6 * plane_wave_noise(slanted, g, 2.6) + 0.35 * np.abs(plane_wave_noise(slanted, g, 1.6))
@@ -234,12 +241,12 @@ def _shirt_collar(ring: Floats, angles: Floats, skin: Obstacles) -> list[Piece]:
     # The ends of the collar sit where the shirt closes above its opening, not down in the V.
     front = np.abs(np.linspace(-1.0, 1.0, count))
     closing = np.clip(np.sin(path), 0.0, 1.0)
-    base[:, 1] = np.maximum(base[:, 1], -10.9 - 2.2 * closing**1.4)
+    base[:, 1] = np.maximum(base[:, 1], -10.9 - 3.2 * closing**1.4)
     base, _ = skin.push_out(base, np.zeros_like(base), np.full(count, 0.35))
     tangent = unit(np.gradient(base, axis=0))
     out = unit(np.c_[base[:, 0], np.zeros(count), base[:, 2] + 2.2])
     up = np.array([0.0, 1.0, 0.0]) - 0.18 * out
-    stand = 2.9 - 1.2 * front**3
+    stand = 2.9 - 0.8 * front**3 - 1.9 * smoothstep(0.80, 1.0, front)
     fold = base + stand[:, None] * up
     leaf = 3.9 + 3.0 * smoothstep(0.62, 1.0, front)
     side = np.sign(np.linspace(-1.0, 1.0, count))

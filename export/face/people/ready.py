@@ -51,6 +51,8 @@ class Ready:
     focal_mm: float = 90.0
     traits: dict[str, Any] = field(default_factory=dict)
     """Fields of person.Traits that were chosen, too."""
+    jaw: float = 0.0
+    """Weight of jawOpen in the rest face: a little below 0 closes lips that this person's shape leaves apart."""
 
 
 READY: Final[dict[str, Ready]] = {
@@ -87,6 +89,7 @@ READY: Final[dict[str, Ready]] = {
         room="quay",
         key_side=-1.0,
         stops=0.5,
+        jaw=-0.03,
         traits={"hair_melanin": 0.98, "hair_redness": 0.10, "warmth": 0.32, "lids": 0.29, "grey": 0.0},
     ),
     "otto": Ready(
@@ -99,6 +102,7 @@ READY: Final[dict[str, Ready]] = {
         room="trees",
         key_side=-1.0,
         stops=0.45,
+        jaw=-0.012,
         traits={"hair_melanin": 0.92, "hair_redness": 0.05, "grey": 0.78, "warmth": 0.36, "lids": 0.26},
     ),
     "mei": Ready(
@@ -111,6 +115,7 @@ READY: Final[dict[str, Ready]] = {
         room="hall",
         key_side=1.0,
         stops=0.5,
+        jaw=-0.015,
         traits={"hair_melanin": 0.96, "hair_redness": 0.10, "grey": 0.0, "warmth": 0.34, "lids": 0.285},
     ),
     "tunde": Ready(
@@ -123,6 +128,7 @@ READY: Final[dict[str, Ready]] = {
         room="street",
         key_side=1.0,
         stops=0.6,
+        jaw=-0.035,
         traits={"hair_melanin": 0.99, "hair_redness": 0.05, "grey": 0.0, "warmth": 0.42, "lids": 0.275},
     ),
 }
@@ -131,7 +137,8 @@ READY: Final[dict[str, Ready]] = {
 def ready_person(head: Head, ready: Ready) -> Person:
     """The person at rest, without Blender."""
     traits = dataclasses.replace(draw_traits(ready.seed), sex=ready.sex, age=ready.age, skin=ready.skin, **ready.traits)
-    return make_person(head, ready.seed, traits)
+    person = make_person(head, ready.seed, traits)
+    return dataclasses.replace(person, rest=person.rest + head.named_displacement(jawOpen=ready.jaw))
 
 
 def render_portrait(head: Head, ready: Ready, path: Path, size: int, samples: int, threads: int) -> None:
