@@ -21,6 +21,7 @@ from export.face.fields import (
     CANVAS,
     PICTURE,
     FineGrid,
+    from_grid,
     pixel_centres,
     refine,
     refinement_kernel,
@@ -72,13 +73,17 @@ class Compositor(nn.Module):
     head_kernel: Tensor
     colour_kernel: Tensor
     half_level: Tensor
+    to_canvas: Tensor
+    canvas_begins: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         pitch, size = canvas.MESH_PITCH, FRAME_SIZE // canvas.BACKDROP_PITCH
         self.register_buffer("nodes", pixel_centres(0, 0, canvas.MESH_GRID, canvas.MESH_GRID, pitch))
         self.grids = nn.ModuleDict({name: FineGrid(PICTURE, *place, pitch) for name, place in REGIONS.items()})
-        self.canvas_grid = FineGrid(CANVAS, *REGIONS["middle"], pitch)
+        scale, shift = from_grid(PICTURE, CANVAS)
+        self.register_buffer("to_canvas", scale)
+        self.register_buffer("canvas_begins", shift)
         coarser = canvas.BACKDROP_PITCH
         self.backdrop_grid = FineGrid(PICTURE, 0, 0, size, size, pitch // coarser, coarser)
         inside = pixel_centres(0, 0, canvas.CANVAS_WIDTH, canvas.CANVAS_HEIGHT)
@@ -139,11 +144,10 @@ class Compositor(nn.Module):
         # The canvas in canonical space ...
         fine = torch.cat([flow, self.feather + 0.0 * flow[:, :1], texture], 1)
         # ... seen through the head's pose, [B, 7, ROI_HEIGHT, ROI_WIDTH].
-        seen = sample_at(fine, self.canvas_grid(region(head, "middle")), "zeros")
-        scale = 2.0 / FRAME_SIZE
         around = self.grids["middle"](region(both, "middle"))
         turned = self.grids["middle"](region(head, "middle"))
+        seen = sample_at(fine, turned * self.to_canvas + self.canvas_begins, "zeros")
         share = seen[:, 2:3].permute(0, 2, 3, 1)
-        grid = around + share * (turned - around + scale * seen[:, :2].permute(0, 2, 3, 1))
+        grid = around + share * (turned - around + (2.0 / FRAME_SIZE) * seen[:, :2].permute(0, 2, 3, 1))
         picture = sample_at(photo, grid)
         return picture - picture * seen[:, 6:7] + seen[:, 3:6]

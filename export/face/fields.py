@@ -137,6 +137,14 @@ class FineGrid(nn.Module):
         return blocks.reshape(-1, factor * n, factor * m, 2) + self.rows + self.columns
 
 
+def from_grid(window: Window, other: Window) -> tuple[Tensor, Tensor]:
+    """Scale and shift [1, 1, 1, 2] that turn a sampling grid for a tensor that covers `window` into one for `other`."""
+    sizes, others = torch.tensor(window[2:]), torch.tensor(other[2:])
+    scale = sizes / others
+    shift = (torch.tensor(window[:2]) + 0.5 * sizes - torch.tensor(other[:2])) * 2.0 / others - 1.0
+    return scale.reshape(1, 1, 1, 2), shift.reshape(1, 1, 1, 2)
+
+
 def sample_at(field: Tensor, grid: Tensor, padding: str = "border") -> Tensor:
     """Sample a tensor [B, C, ...] at a grid [B, h, w, 2]."""
     return F.grid_sample(field, grid, padding_mode=padding, align_corners=False)
