@@ -51,7 +51,8 @@ class Eyeball:
         cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
         about_y = np.array([[cy, 0.0, sy], [0.0, 1.0, 0.0], [-sy, 0.0, cy]])
         about_x = np.array([[1.0, 0.0, 0.0], [0.0, cp, -sp], [0.0, sp, cp]])
-        return about_y @ about_x
+        turn: Floats = about_y @ about_x
+        return turn
 
     def surface(self, cosine: Floats) -> Floats:
         """Distance from the centre, cm, at the cosine of the angle from the pupil."""

@@ -78,7 +78,7 @@ class Traits:
     warmth: float
     """Weight of the slight smile in the rest face, 0..0.2."""
     lids: float
-    """Weight of eyeBlink in the rest face: ICT-FaceKit's neutral stares."""
+    """Height over width of the eyes' opening at rest, at most: ICT-FaceKit's neutral stares."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def draw_traits(seed: int) -> Traits:
         lip_redness=round(float(g.beta(1.2, 2.0) if sex == "female" else g.beta(1.2, 6.0)), 3),
         freckles=round(float(max(0.0, g.normal(0.1, 0.4)) * (1.0 - skin)), 3),
         warmth=round(float(g.uniform(0.04, 0.18)), 3),
-        lids=round(float(g.uniform(0.06, 0.16)), 3),
+        lids=round(float(g.uniform(0.25, 0.33)), 3),
     )
 
 
@@ -194,20 +194,35 @@ def make_person(head: Head, seed: int, traits: Traits | None = None) -> Person:
         mouthPress=0.06,
         cheekSquint=0.5 * w,
         eyeSquint=0.10 + 0.10 * aged,
-        eyeBlink=traits.lids,
         browDownLeft=max(0.0, 0.10 * uneven[1] + 0.08 * aged),
         browDownRight=max(0.0, -0.10 * uneven[1] + 0.08 * aged),
         mouthFrown=0.10 * aged,
     )
     rest = shape_of(head, identity) + relaxed
+    for side in ("Left", "Right"):
+        opening, way = _opening(head, rest, side), _closing(head, rest, side)
+        lowered = max(0.0, 1.0 - traits.lids / opening) * way
+        rest = rest + head.named_displacement(**{f"eyeBlink{side}": lowered})
     return Person(head, traits, identity, rest, (_closing(head, rest, "Left"), _closing(head, rest, "Right")))
+
+
+def _lid_lines(side: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Landmarks of the upper and the lower lid of one side."""
+    if side == "Left":
+        return topology.LEFT_EYE_UPPER, topology.LEFT_EYE_LOWER
+    return topology.RIGHT_EYE_UPPER, topology.RIGHT_EYE_LOWER
+
+
+def _opening(head: Head, vertices: Floats, side: str) -> float:
+    """Height over width of the opening between the lids of one side, seen from the front."""
+    points = head.landmarks(vertices)
+    upper, lower = (points[list(line)] for line in _lid_lines(side))
+    return float((upper[3:6, 1] - lower[3:6, 1]).mean() / np.ptp(upper[:, 0]))
 
 
 def _closing(head: Head, rest: Floats, side: str) -> float:
     """Weight of eyeBlink that brings the middle of one upper lid down to the lower one."""
-    upper, lower = (topology.LEFT_EYE_UPPER, topology.LEFT_EYE_LOWER)
-    if side == "Right":
-        upper, lower = topology.RIGHT_EYE_UPPER, topology.RIGHT_EYE_LOWER
+    upper, lower = _lid_lines(side)
     open_, closed = (
         (points[list(upper[3:6]), 1] - points[list(lower[3:6]), 1]).mean()
         for points in (

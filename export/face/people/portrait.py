@@ -5,7 +5,8 @@ Needs bpy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,8 +20,8 @@ from numpy.typing import NDArray
 from export.face.people import eyes, lashes, skin, teeth
 from export.face.people.camera import SENSOR_MM, Camera
 from export.face.people.clothes import Outfit, add_clothes
-from export.face.people.eyes import eye_attributes, eye_points, eyeballs
-from export.face.people.hair import HairStyle, add_hair, hair_material
+from export.face.people.eyes import Eyeball, EyeMesh, eye_attributes, eye_points, eyeballs
+from export.face.people.hair import HairStyle, add_hair, default_style, hair_material
 from export.face.people.light import Light, add_light
 from export.face.people.person import Person
 from export.face.people.scene import Scene
@@ -40,11 +41,11 @@ FACE: Final = (186, 150, 326, 350)
 class Quality:
     """What a picture may cost."""
 
-    photo_samples: int = 32
+    photo_samples: int = 24
     frame_samples: int = 10
     threads: int = 2
-    hair_density: float = 0.35
-    """Factor on the number of scalp strands; they get thicker in turn."""
+    hair_density: float = 0.5
+    """Factor on the number of scalp strands."""
 
 
 class Portrait:
@@ -63,7 +64,8 @@ class Portrait:
         self.scene = Scene()
         self._add_body()
         cover = add_clothes(self.scene, person, outfit)
-        add_hair(self.scene, person, hair, cover)
+        look = hair or default_style(person)
+        add_hair(self.scene, person, replace(look, density=look.density * quality.hair_density), cover)
         add_light(light)
         add_camera(camera)
         self._settings()
@@ -126,7 +128,7 @@ class Portrait:
             scene.add_moving_mesh(
                 f"eye {eye.side}",
                 person,
-                lambda _, parameters, eye=eye: eye_points(eye, ball, parameters),
+                partial(_eye_place, eye, ball),
                 ball.polygons,
                 material,
                 eye_attributes(eye, ball),
@@ -158,7 +160,7 @@ class Portrait:
         cycles.denoiser = "OPENIMAGEDENOISE"
         cycles.denoising_input_passes = "RGB_ALBEDO_NORMAL"
         cycles.denoising_prefilter = "FAST"
-        cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces = 5, 2, 2
+        cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces = 6, 4, 2  # the mouth is lit by itself
         cycles.transmission_bounces, cycles.transparent_max_bounces = 4, 6
         cycles.caustics_reflective = cycles.caustics_refractive = False
         cycles.sample_clamp_indirect, cycles.sample_clamp_direct = 3.0, 12.0
@@ -172,20 +174,27 @@ class Portrait:
         scene.render.resolution_percentage = 12
         scene.view_settings.view_transform = "Standard"
         scene.view_settings.look = "None"
-        target = 0.16 * (float(skin.skin_tone(self.person.traits.skin).mean()) / 0.35) ** 0.45
+        target = 0.20 * (float(skin.skin_tone(self.person.traits.skin).mean()) / 0.35) ** 0.45
         exposure = 0.0
         path = Path(bpy.app.tempdir) / "exposure.png"
         for _ in range(2):  # the second look is right where the first was clipped
             scene.view_settings.exposure = exposure
             scene.render.use_border = False
             self._render(path, 4)
-            seen = cv2.imread(str(path)).astype(np.float64) / 255.0
+            picture = cv2.imread(str(path))
+            if picture is None:
+                raise OSError(f"{path}: Blender wrote no picture")
+            seen = picture.astype(np.float64) / 255.0
             left, top, right, bottom = (round(edge * seen.shape[0] / FRAME_SIZE) for edge in FACE)
             linear = np.where(seen <= 0.04045, seen / 12.92, ((seen + 0.055) / 1.055) ** 2.4)
             exposure += float(np.log2(target / max(1e-4, linear[top:bottom, left:right].mean())))
         scene.render.resolution_percentage = 100
         scene.view_settings.view_transform, scene.view_settings.look = "AgX", self.light.look
         return exposure + self.light.stops
+
+
+def _eye_place(eye: Eyeball, ball: EyeMesh, _: Floats, parameters: NDArray[np.floating]) -> Floats:
+    return eye_points(eye, ball, parameters)
 
 
 def add_camera(camera: Camera) -> Any:

@@ -139,7 +139,7 @@ def skin_material(person: Person) -> Any:
     height = shader.math("MULTIPLY", pores, shader.attribute("relief"))
     normal = shader.relief(height, 0.35 + 0.35 * min(1.0, aged), 0.0009)
     grooves = shader.math("MULTIPLY", shader.attribute("wrinkles"), -1.0)
-    normal = shader.relief(grooves, 0.8, 0.0011, normal)
+    normal = shader.relief(grooves, 1.0, 0.0024, normal)
     mottled = shader.ramp(pores, (0.3, 0.90), (0.7, 1.08))
     colour = shader.mix(0.5, shader.attribute("albedo", "Color"), mottled, "MULTIPLY")
     return shader.principled(

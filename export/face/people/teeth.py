@@ -52,7 +52,7 @@ def tongue_motion(person: Person) -> Any:
     """Function (vertices [26719, 3], PARAMETERS) -> vertices with the tongue lifted and slid as the jaw asks.
 
     ICT-FaceKit's tongue only rides on the jaw. A real one keeps nearer to the palate as the jaw drops: here its body
-    rises by up to a quarter of the drop, and tongueOut slides it over the lip.
+    rises by up to a quarter of the drop, soonest at the beginning, and tongueOut slides it over the lip.
     """
     head = person.head
     mask = tongue(head)
@@ -67,7 +67,7 @@ def tongue_motion(person: Person) -> Any:
         open_ = float(np.clip(parameters[INDEX["jawOpen"]], 0.0, 1.0))
         slid = float(np.clip(parameters[INDEX["tongueOut"]], 0.0, 1.0))
         moved = vertices.copy()
-        moved[where] += open_ * lift + slid * out
+        moved[where] += np.sqrt(open_) * lift + slid * out
         return moved
 
     return move
@@ -87,7 +87,7 @@ def paint_gums(person: Person, mesh: FinerMesh) -> dict[str, Floats]:
     albedo = gum + (flesh - gum) * is_tongue[:, None]
     albedo = albedo * np.exp(mottle)[:, None] + coating[:, None] * np.array([0.10, 0.12, 0.10])
     # the back of the mouth sees no light in life either; ICT-FaceKit's has no throat
-    albedo *= (0.25 + 0.75 * smoothstep(4.5, 8.0, points[:, 2]))[:, None]
+    albedo *= (0.35 + 0.65 * smoothstep(4.0, 7.5, points[:, 2]))[:, None]
     return {"albedo": np.c_[albedo, np.ones(len(albedo))], "tongue": is_tongue}
 
 
@@ -97,7 +97,7 @@ def paint_teeth(person: Person, mesh: FinerMesh) -> dict[str, Floats]:
     g = person.generator("teeth")
     points = mesh(head.mean)
     lower = mesh(_lower(head.source).astype(float)) > 0.5
-    bright, stained = np.array([0.74, 0.70, 0.62]), np.array([0.62, 0.50, 0.34])
+    bright, stained = np.array([0.62, 0.585, 0.51]), np.array([0.52, 0.43, 0.29])
     base = bright + (stained - bright) * shade
     # teeth are separate pieces: every piece has its own shade
     piece = _pieces(mesh)
