@@ -1,4 +1,4 @@
-"""Light on a portrait: a key, a fill, a rim and a surrounding, drawn by chance; and the exposure that suits the skin.
+"""Light on a portrait: a key, a fill, a rim, a weak one by the camera, and a surrounding, drawn by chance.
 
 Needs bpy (the surroundings are the studio pictures that come with it, CC0).
 """
@@ -79,14 +79,18 @@ def draw_light(person: Person, backdrop: Backdrop | None = None) -> Light:
     )
     fill = Lamp(-side * g.uniform(0.3, 1.2), g.uniform(-0.4, 0.4), 1.4, 1.2, g.uniform(0.5, 9.0), g.uniform(3500, 8000))
     rim = Lamp(-side * g.uniform(2.2, 2.9), g.uniform(0.2, 0.8), 1.2, 0.6, g.uniform(0.0, 12.0), g.uniform(3000, 9000))
-    lamps = (key, fill, rim) if g.random() < 0.8 else (fill,)
+    # whoever photographs a face sees to it that the mouth and the eyes are not black
+    front = Lamp(
+        float(g.normal(0.0, 0.15)), float(g.uniform(-0.1, 0.25)), 1.5, 0.5, float(g.uniform(2.0, 6.0)), daylight
+    )
+    lamps = (key, fill, rim, front) if g.random() < 0.8 else (fill, front)
     chosen = backdrop or ("surrounding" if g.random() < 0.6 else "wall")
     grey = g.uniform(0.03, 0.6) * np.exp(g.normal(0.0, 0.15, 3))
     return Light(
         lamps=lamps,
         surrounding=str(g.choice(SURROUNDINGS)),
         turn=float(g.uniform(0.0, 2.0 * np.pi)),
-        strength=float(g.uniform(0.15, 0.9) if len(lamps) > 1 else g.uniform(0.8, 1.4)),
+        strength=float(g.uniform(0.15, 0.9) if len(lamps) > 2 else g.uniform(0.8, 1.4)),
         backdrop=chosen,
         wall=(float(grey[0]), float(grey[1]), float(grey[2])),
         stops=float(g.normal(0.0, 0.25)),

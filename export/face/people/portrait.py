@@ -37,12 +37,16 @@ FACE: Final = (186, 150, 326, 350)
 """px whose mean brightness the exposure is set by."""
 
 
+WHITE_BALANCE: Final = 0.7
+"""How much of the light's colour a camera takes away: not all, evenings stay warm."""
+
+
 @dataclass(frozen=True)
 class Quality:
     """What a picture may cost."""
 
     photo_samples: int = 24
-    frame_samples: int = 10
+    frame_samples: int = 7
     threads: int = 2
     hair_density: float = 0.5
     """Factor on the number of scalp strands."""
@@ -70,7 +74,7 @@ class Portrait:
         add_camera(camera)
         self._settings()
         self.show(np.zeros(73, dtype=np.float32))
-        bpy.context.scene.view_settings.exposure = self._exposure()
+        self._expose()
 
     def show(self, parameters: NDArray[np.floating]) -> Floats:
         """Pose the face; returns its vertices [26719, 3], cm."""
@@ -160,37 +164,41 @@ class Portrait:
         cycles.denoiser = "OPENIMAGEDENOISE"
         cycles.denoising_input_passes = "RGB_ALBEDO_NORMAL"
         cycles.denoising_prefilter = "FAST"
-        cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces = 6, 4, 2  # the mouth is lit by itself
+        cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces = 5, 3, 2  # the mouth is lit by itself
         cycles.transmission_bounces, cycles.transparent_max_bounces = 4, 6
         cycles.caustics_reflective = cycles.caustics_refractive = False
         cycles.sample_clamp_indirect, cycles.sample_clamp_direct = 3.0, 12.0
         cycles.seed = 0
         view.view_transform, view.look = "AgX", self.light.look
 
-    def _exposure(self) -> float:
-        """Stops at which the face comes out as bright as its skin should be in a portrait."""
+    def _expose(self) -> None:
+        """Make the face as bright as its skin should be in a portrait, and most of the light's colour white."""
         scene = bpy.context.scene
-        scene.view_settings.exposure = 0.0
+        view = scene.view_settings
         scene.render.resolution_percentage = 12
-        scene.view_settings.view_transform = "Standard"
-        scene.view_settings.look = "None"
-        target = 0.20 * (float(skin.skin_tone(self.person.traits.skin).mean()) / 0.35) ** 0.45
-        exposure = 0.0
+        view.view_transform, view.look = "Standard", "None"
+        tone = skin.skin_tone(self.person.traits.skin)
+        target = 0.21 * (float(tone.mean()) / 0.35) ** 0.45
+        exposure, colour = 0.0, tone
         path = Path(bpy.app.tempdir) / "exposure.png"
         for _ in range(2):  # the second look is right where the first was clipped
-            scene.view_settings.exposure = exposure
+            view.exposure = exposure
             scene.render.use_border = False
             self._render(path, 4)
             picture = cv2.imread(str(path))
             if picture is None:
                 raise OSError(f"{path}: Blender wrote no picture")
-            seen = picture.astype(np.float64) / 255.0
+            seen = picture[..., ::-1].astype(np.float64) / 255.0
             left, top, right, bottom = (round(edge * seen.shape[0] / FRAME_SIZE) for edge in FACE)
             linear = np.where(seen <= 0.04045, seen / 12.92, ((seen + 0.055) / 1.055) ** 2.4)
-            exposure += float(np.log2(target / max(1e-4, linear[top:bottom, left:right].mean())))
+            colour = np.maximum(linear[top:bottom, left:right].mean((0, 1)), 1e-4)
+            exposure += float(np.log2(target / colour.mean()))
+        cast = (colour / tone) ** WHITE_BALANCE
+        view.use_curve_mapping = True
+        view.curve_mapping.white_level = tuple(float(c) for c in cast / cast.mean())
+        view.exposure = exposure + self.light.stops
         scene.render.resolution_percentage = 100
-        scene.view_settings.view_transform, scene.view_settings.look = "AgX", self.light.look
-        return exposure + self.light.stops
+        view.view_transform, view.look = "AgX", self.light.look
 
 
 def _eye_place(eye: Eyeball, ball: EyeMesh, _: Floats, parameters: NDArray[np.floating]) -> Floats:
