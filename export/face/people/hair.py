@@ -96,7 +96,7 @@ def beard_density(head: Head) -> Floats:
         + 1.1 * bump(p, (0.0, -2.15, 11.8), (2.7, 0.6, 2.0))
         + bumps(p, (6.6, -2.5, 4.5), (1.6, 3.4, 3.0))
     )
-    under_lip = 1.0 - 0.75 * bumps(p, (1.5, -4.9, 11.0), (0.7, 0.5, 2.0))
+    under_lip = 1.0 - 0.5 * bumps(p, (1.5, -4.9, 11.0), (0.7, 0.5, 2.0))
     off_lips = smoothstep(-0.10, -0.32, np.where(p[:, 2] > 8.0, head.lip_distance, -1.0))
     inside_mouth = (p[:, 2] > 1.5) & (p[:, 1] < -1.3)
     density: Floats = (
@@ -261,7 +261,8 @@ def _hanging(
         np.c_[0.05 * m[:, 0] + 0.12 * g.normal(size=count), np.zeros(count), 0.9 * np.ones(count)],
         heading,
     )
-    heading = unit((0.42 + 0.25 * volume * depth)[:, None] * roots.normals + heading)
+    rise = (0.42 + 0.25 * volume * depth) * (0.40 + 0.60 * over)
+    heading = unit(rise[:, None] * roots.normals + heading)
     step = np.full(count, 0.72)
 
     def bend(points: Floats, directions: Floats, grown: Floats) -> Floats:
@@ -371,7 +372,7 @@ def grow_beard(person: Person, beard: Beard) -> Strands:
     g = person.generator("beard")
     full = beard == "short"
     density = beard_density(person.head)
-    roots = Roots.scatter(person.head, person.rest, g, density, 11_000 if full else 9_000)
+    roots = Roots.scatter(person.head, person.rest, g, density, 17_000 if full else 9_000)
     count, points = len(roots), 8 if full else 3
     m = roots.mean
     lip = smoothstep(-3.2, -2.4, m[:, 1]) * smoothstep(9.5, 11.0, m[:, 2])
