@@ -49,7 +49,7 @@ class Tier(NamedTuple):
 
 
 TIERS: Final = {
-    "fast": Tier((16, 32, 64), (1, 1, 2), False, 0.5),
+    "fast": Tier((16, 32, 64), (1, 1, 2), True, 0.5),
     "standard": Tier((32, 48, 96), (1, 1, 2), True, 1.2),
     "high": Tier((32, 64, 128), (2, 2, 4), True, 2.5),
 }
@@ -73,7 +73,7 @@ GATE_PX: Final = 0.5
 COVER_PX: Final = 4.0
 """Painted colours count for the gate like so many px of motion."""
 
-MAX_SHIFT_PX: Final = 3.0
+MAX_SHIFT_PX: Final = 6.0
 MAX_COLOUR: Final = 128.0
 MAX_SHADE: Final = 0.5
 """Bounds of the correction."""

@@ -24,7 +24,7 @@ import torch
 from export.face import export
 from export.face.refine import evaluate
 from export.face.refine.rough_canvas import PEOPLE
-from export.face.refine.train import CHECKPOINTS, STEPS, load_people, train
+from export.face.refine.train import CHECKPOINTS, STEPS, Folk, train
 from export.face.refiner import TIERS, save_weights
 
 
@@ -39,8 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     print("1 of 4: rough canvases", flush=True)
-    folk = load_people("train", options.people)
-    if not folk:
+    folk = Folk("train", options.people)
+    if not folk.people:
         parser.error(f"{options.people}/train holds nobody; make them with: python -m export.face.people")
     for tier in options.tier:
         print(f"2 of 4: training, {tier}", flush=True)

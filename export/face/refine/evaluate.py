@@ -24,7 +24,7 @@ from torch import Tensor
 from export.face.refine.augmentation import Batch, example
 from export.face.refine.loss import EYES, MOUTH
 from export.face.refine.rough_canvas import PEOPLE, RoughCanvas
-from export.face.refine.train import averaged_weights, load_people, refined
+from export.face.refine.train import Folk, averaged_weights, refined
 from export.face.refiner import TIERS, Refiner, make_refiner
 
 Image = NDArray[np.uint8]
@@ -128,8 +128,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--strips", type=Path, help="folder for pictures")
     parser.add_argument("--out", type=Path, default=Path("build/face/refine.json"))
     options = parser.parse_args(arguments)
-    torch.set_num_threads(2)
-    folk = [person for person in load_people(options.set, options.people) if named(person, options.only)]
+    torch.set_num_threads(1)
+    folk = [person for person in Folk(options.set, options.people).people if named(person, options.only)]
     if not folk:
         parser.error(f"{options.people}/{options.set} holds nobody of these; make them with export.face.people")
     tiers = {tier: make_refiner(tier) for tier in options.tiers}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -21,9 +21,9 @@ import torch
 from facestream.avatar import layers_canvas as canvas
 from facestream.avatar.face_model import load_face_model
 from facestream.avatar.fit import fit_face
-from facestream.avatar.landmarks import detect_faces, find_landmarks
 from facestream.avatar.layers import build_layers
-from facestream.avatar.photo import EYES, MOUTH, eye_point, mouth_point, read_photo
+from facestream.avatar.lip_closing import with_closed_lips
+from facestream.avatar.photo import EYES, MOUTH, PhotoError, eye_point, mouth_point, prepare_portrait, read_photo
 from facestream.parameters import PARAMETERS
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -50,6 +50,8 @@ SOURCES: Final = (
     "client/facestream/avatar/layers_eyes.py",
     "client/facestream/avatar/layers_raster.py",
     "client/facestream/avatar/layers_seams.py",
+    "client/facestream/avatar/lip_closing.py",
+    "client/facestream/avatar/photo.py",
 )
 """Files that the rough canvas depends on."""
 
@@ -60,6 +62,9 @@ FRAME_TOP: Final = 160
 MAX_OFFSET_PX: Final = 8.0
 """Eyes and mouth of a synthetic photo lie no further from where an avatar has them: its camera was placed so. The photo
 is therefore taken as it is: aligning it would blur it, and what it is compared with."""
+
+FACE_LEFT, FACE_RIGHT = 100, 412
+"""Columns between which a face lies that is where an avatar has it, px."""
 
 BATCH: Final = 16
 
@@ -173,21 +178,25 @@ def make_avatar(photo: Path) -> dict[str, NDArray[Any]]:
     """The tensors of an avatar of a synthetic person's photo, which is aligned already.
 
     Raises:
-        PersonError: there is not one face, or it is not where an avatar's is.
+        PersonError: no avatar can be made of it, or the face is not where an avatar's is.
     """
+    model = load_face_model()
     image = read_photo(photo)
-    faces = detect_faces(image)
-    if len(faces) != 1:
-        raise PersonError(f"{photo}: {len(faces)} faces were found, expected one")
-    landmarks = find_landmarks(image, faces[0]).landmarks
+    # A detector that sees a second face in the dusk behind is to be told where to look.
+    alone = image.copy()
+    alone[:, :FACE_LEFT] = alone[:, FACE_RIGHT:] = 128
+    try:
+        portrait = replace(prepare_portrait(alone, model, aligned=True), image=image)
+        portrait = with_closed_lips(portrait, model)
+    except PhotoError as error:
+        raise PersonError(f"{photo}: {error}") from error
     off = max(
-        float(np.linalg.norm(eye_point(landmarks) - np.array(EYES))),
-        float(np.linalg.norm(mouth_point(landmarks) - np.array(MOUTH))),
+        float(np.linalg.norm(eye_point(portrait.landmarks) - np.array(EYES))),
+        float(np.linalg.norm(mouth_point(portrait.landmarks) - np.array(MOUTH))),
     )
     if off > MAX_OFFSET_PX:
         raise PersonError(f"{photo}: eyes or mouth lie {off:.1f} px from where an avatar has them")
-    model = load_face_model()
-    return build_layers(fit_face(image, landmarks, model), model)
+    return build_layers(fit_face(portrait.image, portrait.landmarks, model), model)
 
 
 @cache

@@ -8,6 +8,7 @@ averaged over the course. The same seed, steps and people give the same course u
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import sys
 import time
@@ -22,7 +23,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from export.face.refine.augmentation import Batch, augmented, example, stacked
 from export.face.refine.loss import refiner_loss
-from export.face.refine.rough_canvas import PEOPLE, PersonError, RoughCanvas, people, rough_canvas
+from export.face.refine.rough_canvas import PEOPLE, RoughCanvas, people, rough_canvas
 from export.face.refiner import ADAPTER_SIZE, TIERS, Refiner, make_refiner, save_weights
 from export.speech.muon import Muon
 
@@ -35,27 +36,47 @@ BATCH: Final = 8
 AVERAGING: Final = 0.998
 
 
-def load_people(chosen: str, root: Path = PEOPLE, without: Sequence[str] = ()) -> list[RoughCanvas]:
-    """The rough canvases of a set's people, said line by line; whose folder does not do is said and left out."""
-    found = []
-    for path in people(chosen, root):
-        if path.name in without:
-            continue
-        try:
-            found.append(rough_canvas(path))
-        except (PersonError, ValueError) as error:
-            print(f"left out: {error}", flush=True)
-    count = sum(len(person.parameters) for person in found)
-    print(f"{chosen}: {len(found)} people, {count} pictures", flush=True)
-    return found
+class Folk:
+    """The people of a set. Rendering takes hours: who comes while training runs is taken in."""
+
+    def __init__(self, chosen: str, root: Path = PEOPLE, without: Sequence[str] = ()) -> None:
+        self._chosen, self._root, self._without = chosen, root, frozenset(without)
+        self._found: dict[str, RoughCanvas] = {}
+        self._said: dict[str, int] = {}
+        self.refresh()
+
+    @property
+    def people(self) -> list[RoughCanvas]:
+        """Everybody, by name."""
+        return [self._found[name] for name in sorted(self._found)]
+
+    def refresh(self) -> None:
+        """Look for more people and pictures; whose folder does not do is said once and left out."""
+        for path in people(self._chosen, self._root):
+            count = sum(1 for _ in path.rglob("frame_*.png"))
+            if path.name in self._without or self._said.get(path.name) == count:
+                continue
+            self._said[path.name] = count
+            try:
+                self._found[path.name] = rough_canvas(path)
+            except ValueError as error:
+                print(f"left out: {error}", flush=True)
+        count = sum(len(person.parameters) for person in self._found.values())
+        print(f"{self._chosen}: {len(self._found)} people, {count} pictures", flush=True)
 
 
-def batches(folk: Sequence[RoughCanvas], size: int, chance: np.random.Generator) -> Iterator[Batch]:
+REFRESH: Final = 300
+"""Steps after which more people are looked for."""
+
+
+def batches(folk: Folk, size: int, chance: np.random.Generator) -> Iterator[Batch]:
     """Endless batches: all pictures in an order of chance, each varied."""
-    pictures = [(person, number) for person in folk for number in range(len(person.parameters))]
     queue: list[tuple[RoughCanvas, int]] = []
-    while True:
+    for step in itertools.count():
+        if step % REFRESH == REFRESH - 1:
+            folk.refresh()
         while len(queue) < size:
+            pictures = [(person, number) for person in folk.people for number in range(len(person.parameters))]
             queue += [pictures[index] for index in chance.permutation(len(pictures))]
         chosen, queue = queue[:size], queue[size:]
         yield stacked([augmented(example(person, number), chance) for person, number in chosen])
@@ -166,7 +187,7 @@ def fit(
 
 def train(
     tier: str,
-    folk: Sequence[RoughCanvas],
+    folk: Folk,
     checkpoint: Path,
     *,
     steps: int,
@@ -209,8 +230,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     stop_at = time.time() + 60.0 * options.minutes
-    folk = load_people("train", options.people, options.without)
-    if not folk:
+    folk = Folk("train", options.people, options.without)
+    if not folk.people:
         parser.error(f"{options.people}/train holds nobody; make them with: python -m export.face.people")
     network = train(
         options.tier,
