@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from facestream.avatar import landmark_topology as topology
 from facestream.avatar.face_model import PATH, FaceModel, load_face_model
+from facestream.avatar.fit import similarity
 from facestream.avatar.landmarks import LOOKS, detect_faces, find_landmarks
 from facestream.avatar.photo import PhotoError, read_photo
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 
 from export.face.face_model_decimate import closest_on_triangles
-from export.face.face_model_source import LANDMARKS, add_source_argument, chosen_source
+from export.face.face_model_source import CALIBRATED, add_source_argument, chosen_source
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -40,6 +41,8 @@ ITERATIONS = 6
 LOOKS_PER_PICTURE = LOOKS[:: len(LOOKS) // 12]
 MIRROR_TOLERANCE_CM = 0.25
 HELD_OUT_SHARE = 0.25
+MIDDLE = (topology.FOREHEAD, topology.NOSE_TIP, 0, 17, topology.CHIN)
+"""Landmarks between left and right."""
 
 REGIONS = {
     "lips": tuple({*topology.LIP_OUTER, *topology.LIP_INNER}),
@@ -68,11 +71,13 @@ class Views:
     """[N, 468, 2] what the landmark network said."""
     scale: Floats
     """[N] px per centimetre."""
+    pairs: Ints
+    """[468] the landmark on the other side."""
 
     def chosen(self, which: NDArray[np.bool_]) -> Views:
         """The views that a mask [N] chooses."""
         people = tuple(name for name, use in zip(self.person, which, strict=True) if use)
-        return Views(people, self.vertices[which], self.landmarks[which], self.scale[which])
+        return Views(people, self.vertices[which], self.landmarks[which], self.scale[which], self.pairs)
 
 
 def read_views(folder: Path, model: FaceModel) -> Views:
@@ -100,11 +105,12 @@ def read_views(folder: Path, model: FaceModel) -> Views:
         size = picture_scale(points[:, :2], model)
         person.append(path.stem.split("_")[0])
         vertices.append(points[:, :2] / size)
-        landmarks.append(seen.landmarks[: topology.MESH_POINTS, :2] / size)
+        landmarks.append(seen.landmarks[: topology.MESH_POINTS].astype(np.float64) / size)
         scale.append(size)
     if not person:
         raise ValueError(f"{folder}: holds no picture of a face")
-    return Views(tuple(person), np.array(vertices), np.array(landmarks, dtype=np.float64), np.array(scale))
+    shapes = np.array(landmarks)
+    return Views(tuple(person), np.array(vertices), shapes[..., :2], np.array(scale), mirror_pairs(shapes))
 
 
 def picture_scale(points: Floats, model: FaceModel) -> float:
@@ -121,25 +127,34 @@ def mirrored(views: Views, model: FaceModel) -> Views:
     motion together, since the lips touch at rest.
     """
     flip = np.array([-1.0, 1.0, 1.0])
+    used = np.unique(model.part_triangles("face"))
+    corners, weights = opposite(model, used[:, None], np.ones((len(used), 1)))
+    off = np.linalg.norm((model.neutral[corners] * weights[..., None]).sum(1) - model.neutral[used] * flip, axis=1)
+    vertices = np.full_like(views.vertices, np.nan)
+    vertices[:, used] = np.einsum("vc,nvcd->nvd", weights, views.vertices[:, corners])
+    vertices[:, used[off > MIRROR_TOLERANCE_CM]] = np.nan
+    vertices[..., 0] *= -1.0
+    landmarks = views.landmarks[:, views.pairs] * flip[:2]
+    return replace(views, vertices=vertices, landmarks=landmarks)
+
+
+def opposite(model: FaceModel, corners: Ints, weights: Floats) -> tuple[Ints, Floats]:
+    """For surface points, vertices [N, C] and weights [N, C], those of the opposite points, [N, 3] each."""
     rows = [model.expression_names.index(_other_side(name)) for name in model.expression_names]
     own = np.concatenate([model.neutral[None], 2.0 * model.expression]).astype(np.float64)
-    other = np.concatenate([model.neutral[None], 2.0 * model.expression[rows]]) * flip
+    other = np.concatenate([model.neutral[None], 2.0 * model.expression[rows]]) * [-1.0, 1.0, 1.0]
     features, wanted = (shape.transpose(1, 0, 2).reshape(len(model.neutral), -1) for shape in (own, other))
     skin = model.part_triangles("face")
     tree = cKDTree(model.neutral[skin].mean(1))
-    used = np.unique(skin)
-    vertices = np.full_like(views.vertices, np.nan)
-    for vertex in used:
-        near = tree.query(model.neutral[vertex] * flip, k=24)[1]
-        distance, weights = closest_on_triangles(wanted[vertex], features[skin[near]])
+    found, shares = [], []
+    for corner, weight in zip(corners, weights, strict=True):
+        point = weight @ wanted[corner]
+        near = tree.query(point[:3], k=24)[1]
+        distance, barycentric = closest_on_triangles(point, features[skin[near]])
         best = int(distance.argmin())
-        if np.linalg.norm(weights[best] @ model.neutral[skin[near[best]]] - model.neutral[vertex] * flip) < (
-            MIRROR_TOLERANCE_CM
-        ):
-            vertices[:, vertex] = np.einsum("c,ncd->nd", weights[best], views.vertices[:, skin[near[best]]])
-    vertices[..., 0] *= -1.0
-    landmarks = views.landmarks[:, mirror_landmarks(model)] * flip[:2]
-    return replace(views, vertices=vertices, landmarks=landmarks)
+        found.append(skin[near[best]])
+        shares.append(barycentric[best])
+    return np.array(found), np.array(shares)
 
 
 def _other_side(name: str) -> str:
@@ -149,14 +164,27 @@ def _other_side(name: str) -> str:
     return name
 
 
-def mirror_landmarks(model: FaceModel) -> Ints:
-    """[468] the landmark on the other side; by the surface points known so far, and each other's partner."""
-    points = model.landmarks(model.neutral.astype(np.float64))
-    opened = model.landmarks(model.expression[model.row("jawOpen")].astype(np.float64))
-    both = np.c_[points, 3.0 * opened]
-    flip = np.array([-1.0, 1.0, 1.0, -1.0, 1.0, 1.0])
-    distance = np.linalg.norm(both[:, None] - (both * flip)[None], axis=2)
-    return np.asarray(linear_sum_assignment((distance + distance.T) ** 2)[1], dtype=np.int64)
+def mirror_pairs(shapes: Floats) -> Ints:
+    """[468] the landmark on the other side, of the network's landmarks [N, 468, 3] of many faces.
+
+    Their mean is symmetric enough to pair each point with the one that lies nearest to its mirror image.
+    """
+    mean = shapes[0] - shapes[0].mean(0)
+    for _ in range(3):
+        aligned = []
+        for shape in shapes:
+            scale, rotation, shift = similarity(shape, mean, np.ones(len(mean)))
+            aligned.append(scale * shape @ rotation + shift)
+        mean = np.mean(aligned, axis=0)
+    # Stand it upright and straight, so that its own mirror plane is x = 0.
+    across = mean[list(topology.LEFT_EYE)].mean(0) - mean[list(topology.RIGHT_EYE)].mean(0)
+    down = mean[topology.CHIN] - mean[topology.FOREHEAD]
+    x = across / np.linalg.norm(across)
+    y = (down - (down @ x) * x) / np.linalg.norm(down - (down @ x) * x)
+    mean = (mean - mean[list(MIDDLE)].mean(0)) @ np.stack([x, y, np.cross(x, y)], axis=1)
+    flipped = mean * [-1.0, 1.0, 1.0]
+    distance = np.linalg.norm(mean[:, None] - flipped[None], axis=2)
+    return np.asarray(linear_sum_assignment(distance**2)[1], dtype=np.int64)
 
 
 def calibrate(views: Views, model: FaceModel) -> tuple[Ints, Floats, Floats]:
@@ -171,7 +199,7 @@ def calibrate(views: Views, model: FaceModel) -> tuple[Ints, Floats, Floats]:
     skin = skin[usable]
     tree = cKDTree(model.neutral[skin].mean(1))
     rest = model.landmarks(model.neutral.astype(np.float64))
-    vertices, weights, scatter = [], [], []
+    vertices, weights, scatter, costs = [], [], [], []
     for number in range(topology.MESH_POINTS):
         near = np.array(tree.query_ball_point(rest[number], REACH_CM), dtype=np.int64)
         corners = views.vertices[:, skin[near]].transpose(1, 0, 2, 3)  # [T, N, 3, 2]
@@ -180,7 +208,13 @@ def calibrate(views: Views, model: FaceModel) -> tuple[Ints, Floats, Floats]:
         vertices.append(skin[near[best]])
         weights.append(found[best])
         scatter.append(float(np.median(error[best])))
-    return np.array(vertices), np.array(weights), np.array(scatter)
+        costs.append(float(cost[best]))
+    # Both sides have seen the same, mirrored; where skins touch (corners of the lips) a hair decides between them.
+    corner, share, cost = np.array(vertices), np.array(weights), np.array(costs)
+    partner = views.pairs
+    worse = np.flatnonzero(cost > cost[partner])
+    corner[worse], share[worse] = opposite(model, corner[partner[worse]], share[partner[worse]])
+    return corner, share, np.array(scatter)
 
 
 def _nearest_point(corners: Floats, seen: Floats) -> tuple[Floats, Floats, Floats]:
@@ -272,6 +306,7 @@ def _with_mirror(views: Views, model: FaceModel) -> Views:
         np.concatenate([views.vertices, other.vertices]),
         np.concatenate([views.landmarks, other.landmarks]),
         np.concatenate([views.scale, other.scale]),
+        views.pairs,
     )
 
 
@@ -285,14 +320,14 @@ def write(source_neutral: Floats, model: FaceModel, vertices: Ints, weights: Flo
         corners = ",".join(str(number[vertex]) for vertex in vertices[index])
         parts = ",".join(f"{weight:.5f}" for weight in weights[index])
         lines.append(f"{index},{corners},{parts},{scatter[index]:.4f}")
-    LANDMARKS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    CALIBRATED.write_text("\n".join(lines) + "\n", encoding="utf-8")
     with np.load(PATH, allow_pickle=False) as data:
         arrays = dict(data)
     arrays["landmark_vertices"] = vertices.astype(np.uint16)
     arrays["landmark_weights"] = weights.astype(np.float32)
     arrays["landmark_scatter"] = scatter.astype(np.float32)
     np.savez_compressed(PATH, **arrays)
-    print(f"wrote {LANDMARKS.name} and {PATH.name}")
+    print(f"wrote {CALIBRATED.name} and {PATH.name}")
 
 
 if __name__ == "__main__":

@@ -250,7 +250,7 @@ def make(source: FaceSource) -> dict[str, NDArray[np.generic]]:
     expression_q, expression_scale = quantise(moves)
     identity_q, identity_scale = quantise(modes)
 
-    points = (features[landmark_corners] * landmark_weights[..., None]).sum(1)
+    points = (features[source.seen_vertices] * source.seen_weights[..., None]).sum(1)
     skin = mesh[part_of == PARTS.index("face")]
     vertices, barycentric, distance = attach_landmarks(points, skin, features[old], rest[skin].mean(1))
 
@@ -277,6 +277,7 @@ def make(source: FaceSource) -> dict[str, NDArray[np.generic]]:
         "identity_scale": identity_scale,
         "landmark_vertices": vertices.astype(np.uint16),
         "landmark_weights": barycentric.astype(np.float32),
+        "landmark_scatter": source.seen_scatter.astype(np.float32),
         "jaw_weight": np.clip(jaw[old] / jaw.max(), 0.0, 1.0).astype(np.float32),
         "eye_centre": np.array([centre for centre, _ in eyes], dtype=np.float32),
         "eye_radius": np.array([radius for _, radius in eyes], dtype=np.float32),

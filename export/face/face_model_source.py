@@ -6,8 +6,8 @@ changed in its history; the numbers of parts and landmarks used here hold for th
 
     python -m export.face.face_model_source FaceXModel -o ict_facekit.npz
 
-Which surface point each MediaPipe landmark shows is not part of ICT-FaceKit: `face_model_landmarks.csv` says it, found
-by running the landmark network on renders of the model.
+Which surface point each MediaPipe landmark shows is not part of ICT-FaceKit: `face_model_landmarks_calibrated.csv` says
+it, found by running the landmark network on renders of the model.
 """
 
 from __future__ import annotations
@@ -22,6 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 LANDMARKS = Path(__file__).with_name("face_model_landmarks.csv")
+"""Lines of lips, lids and brows on the source, one point for each landmark: decimation keeps them, and people are painted
+along them. What the landmark network sees is CALIBRATED."""
+
+CALIBRATED = Path(__file__).with_name("face_model_landmarks_calibrated.csv")
+"""The surface point that each landmark of the network shows, of `python -m export.face.calibrate_landmarks`."""
 
 VERTICES, POLYGONS, IDENTITY_MODES = 26719, 26384, 100
 FIRST_VERTEX = (0.0, -2.48251, 11.8387)
@@ -43,9 +48,15 @@ class FaceSource:
     polygons: NDArray[np.int64]
     """[26384, 4]; -1 in the last column marks a triangle."""
     landmark_vertices: NDArray[np.int64]
-    """[468, 3]."""
+    """[468, 3] of LANDMARKS."""
     landmark_weights: NDArray[np.float64]
     """[468, 3] barycentric."""
+    seen_vertices: NDArray[np.int64]
+    """[468, 3] of CALIBRATED."""
+    seen_weights: NDArray[np.float64]
+    """[468, 3] barycentric."""
+    seen_scatter: NDArray[np.float64]
+    """[468] cm: how far the network's landmark is from that point, median over the pictures of the calibration."""
 
 
 def read_source(path: Path) -> FaceSource:
@@ -81,9 +92,18 @@ def read_source(path: Path) -> FaceSource:
             f"{path}: the first vertex is {neutral[0].round(5).tolist()}, expected {list(FIRST_VERTEX)}:"
             " this is another version of ICT-FaceKit"
         )
-    table = np.loadtxt(LANDMARKS, delimiter=",", comments="#")
+    lines, seen = (np.loadtxt(table, delimiter=",", comments="#") for table in (LANDMARKS, CALIBRATED))
     return FaceSource(
-        neutral, identity, expression, names, polygons, table[:, 1:4].astype(np.int64), np.asarray(table[:, 4:7])
+        neutral,
+        identity,
+        expression,
+        names,
+        polygons,
+        lines[:, 1:4].astype(np.int64),
+        lines[:, 4:7].copy(),
+        seen[:, 1:4].astype(np.int64),
+        seen[:, 4:7].copy(),
+        seen[:, 7].copy(),
     )
 
 
