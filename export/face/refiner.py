@@ -27,7 +27,7 @@ from facestream.avatar import layers_canvas as canvas
 from facestream.parameters import ARKIT, GAZE, INDEX
 from torch import Tensor, nn
 
-from export.face.fields import CANVAS, Window, constant, pixel_centres, sample, smooth
+from export.face.fields import CANVAS, Window, constant, pixel_centres, refine, refinement_kernel, sample, smooth
 
 WEIGHTS: Final = Path(__file__).parent / "weights"
 
@@ -123,6 +123,7 @@ class Refiner(nn.Module):
 
     pixels: Tensor
     bounds: Tensor
+    kernel: Tensor
     feather: Tensor
     moves: Tensor
 
@@ -135,6 +136,9 @@ class Refiner(nn.Module):
         pixels = pixel_centres(canvas.CANVAS_X, canvas.CANVAS_Y, width, height)
         self.register_buffer("pixels", pixels, persistent=False)
         self.register_buffer("feather", F.avg_pool2d(border_feather(), 2), persistent=False)
+        one = refinement_kernel(4)[:16, :1]  # [16, 1, 3, 3]
+        kernel = torch.block_diag(*[one.reshape(16, 9)] * 3).reshape(48, 3, 3, 3)
+        self.register_buffer("kernel", kernel, persistent=False)
         self.register_buffer("moves", torch.tensor(MOVES), persistent=False)
 
         # What the parameters and the avatar's colours say, to scales and shifts of the modulated blocks.
@@ -253,14 +257,17 @@ class Refiner(nn.Module):
     def corrected(self, texture: Tensor, shown: Tensor, gate: Tensor, shift: Tensor | None, colours: Tensor) -> Tensor:
         """Lay what the network says over the texture, as far as the gate lets it."""
         added = F.pixel_shuffle((self.bounds * gate) * torch.tanh(colours), 2)
-        better = (texture.flatten(2) + added.flatten(2)).reshape(-1, 4, canvas.CANVAS_HEIGHT, canvas.CANVAS_WIDTH)
+        better = texture.flatten(2) + added.flatten(2)
         if shift is None:
-            return better
-        shift = F.interpolate(MAX_SHIFT_PX * torch.tanh(shift), scale_factor=2, mode="bilinear", align_corners=False)
-        shift = F.interpolate(gate * shift, scale_factor=2, mode="bilinear", align_corners=False)
-        # Sampling at the pixels themselves is not exact to the last bit, so its result is held to the shift.
-        moves = (shift.abs().sum(1, keepdim=True) * 64.0).clamp(max=1.0)
-        return better + F.pad(moves * (sample(shown, CANVAS, self.pixels, shift) - shown), (0, 0, 0, 0, 0, 1))
+            return better.reshape(-1, 4, canvas.CANVAS_HEIGHT, canvas.CANVAS_WIDTH)
+        # Sampling at the pixels themselves is not exact to the last bit: what has no gate is not to be touched.
+        gate = F.avg_pool2d(gate, 2)
+        field = torch.cat([(MAX_SHIFT_PX * gate) * torch.tanh(shift), (8.0 * gate).clamp(max=1.0)], 1)
+        fine = refine(F.pad(field, (1, 1, 1, 1)), self.kernel, 4).flatten(2)  # [B, 3, 256 * 192]
+        at = fine[:, :2].reshape(-1, 2, canvas.CANVAS_HEIGHT, canvas.CANVAS_WIDTH)
+        nudge = fine[:, 2:] * (sample(shown, CANVAS, self.pixels, at).flatten(2) - shown.flatten(2))
+        better = better + F.pad(nudge, (0, 0, 0, 1))
+        return better.reshape(-1, 4, canvas.CANVAS_HEIGHT, canvas.CANVAS_WIDTH)
 
 
 def make_refiner(tier: str, weights: Path = WEIGHTS) -> Refiner:
