@@ -4,7 +4,8 @@ The renderer's textures of recorded speech, with and without flicker laid over t
 
 - flicker: second differences of what the canvas shows, along the known motion, less those of the speech itself (in
   speech the jaw opens within two frames, which is no flicker and must stay). With laid-over flicker of two kinds: white
-  noise, and detail that swims on the skin at half the resolution, as the output of a network does.
+  noise, and detail that swims on the skin at half the resolution, as the output of a network does. And, where torch is
+  installed, what the learned renderer itself flickers beyond the layers that it betters, in each tier.
 - lag: a blink and a mouth that opens, stops and shuts, drawn with and without it; delay by the best match, depth of
   the closed lids, and what of the motion is still missing a frame later.
 - drift: the same seconds of speech over and over. Every round must end in the very same bits as the second.
@@ -24,7 +25,7 @@ import cv2
 import numpy as np
 import soundfile
 from facestream.avatar import layers_canvas as canvas
-from facestream.avatar.bundle import load_bundle
+from facestream.avatar.bundle import Bundle, load_bundle
 from facestream.avatar.preview import FacePreview
 from facestream.contract import FRAME_RATE, LOOKAHEAD_FRAMES, SAMPLE_RATE
 from facestream.parameters import INDEX, PARAMETERS
@@ -46,6 +47,11 @@ LEVELS = 3.0
 
 BLINK = [0.0] * 6 + [0.35, 0.85, 1.0, 1.0, 0.8, 0.5, 0.25, 0.1, 0.03] + [0.0] * 8
 JAW = [0.0] * 6 + [0.1, 0.3, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.2, 0.05] + [0.0] * 6
+
+TIERS: dict[str, str | None] = {"fast": None, "standard": "refiner_standard", "high": "refiner_high"}
+"""The models that draw them beyond the renderer."""
+LEAST = 0.01
+"""Flicker below this is none, levels."""
 
 STEPS = 100
 """The delay is searched in so many parts of a frame."""
@@ -106,6 +112,44 @@ def render(preview: FacePreview, parameters: Floats) -> Canvas:
     return Canvas(np.array(textures), np.array(flows))
 
 
+def layers_alone(preview: FacePreview, parameters: Floats) -> Canvas | None:
+    """The canvas of PARAMETERS [n, 73] without the learned renderer; None where torch is not installed."""
+    try:
+        import torch
+
+        from export.face.export import INPUTS, run
+        from export.face.renderer import Renderer
+    except ImportError:
+        return None
+    renderer, textures, flows = Renderer(None).eval(), [], []
+    for vector in parameters:
+        tensors = preview.tensors(vector)
+        inputs = {name: torch.from_numpy(np.array(tensors[name])) for name in INPUTS["renderer"]}
+        flow, texture = run(renderer, INPUTS["renderer"], inputs)
+        textures.append(texture[0].numpy())
+        flows.append(flow[0].numpy())
+    return Canvas(np.array(textures), np.array(flows))
+
+
+def refined(bundle: Bundle, frames: Canvas, parameters: Floats, model: str | None) -> Canvas:
+    """The canvas as a refiner of the model repository betters it; None: as the renderer has made it."""
+    if model is None:
+        return frames
+    import openvino
+
+    network = openvino.Core().compile_model(
+        REPOSITORY / model / "1" / "model.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    same = {name: np.array(tensor)[None] for name, tensor in bundle.tensors.items()}
+    textures = []
+    for texture, flow, vector in zip(*frames, parameters, strict=True):
+        tensors = {**same, "PARAMETERS": vector[None], "CANVAS_FLOW": flow[None], "CANVAS_TEXTURE": texture[None]}
+        # A port may have several names, of which OpenVINO made up some.
+        feeds = [next(tensors[name] for name in port.names if name in tensors) for port in network.inputs]
+        textures.append(np.array(network(feeds)[0][0]))
+    return Canvas(np.array(textures), frames.flows)
+
+
 def steadied(frames: Canvas, keep: float = KEEP) -> tuple[Canvas, float]:
     """The same frames behind the stabiliser, and the milliseconds that it took for one of them (median)."""
     stabilizer, out, times = CanvasStabilizer(keep), [], []
@@ -144,15 +188,19 @@ FLICKER: dict[str, Callable[[Canvas, np.random.Generator], Floats]] = {
 }
 
 
-def flicker(film: Film, frames: Canvas, noise: Floats) -> tuple[float, float]:
-    """Flicker beyond that of the speech itself, without and with the stabiliser: levels, mean over the mouth."""
+def laid_over(frames: Canvas, noise: Floats) -> Canvas:
+    """The frames with noise [n, 3, 256, 192] around the mouth."""
     down, across = np.mgrid[0 : canvas.CANVAS_HEIGHT, 0 : canvas.CANVAS_WIDTH].astype(np.float32)
     middle_x, middle_y = canvas.CANVAS_WIDTH / 2, (canvas.CANVAS_HEIGHT + MOUTH_ROW) / 2
     far = np.hypot((across - middle_x) / 70.0, (down - middle_y) / 70.0)
     around_mouth = np.clip(4.0 * (1.0 - far), 0.0, 1.0)
-    laid_over = frames.textures.copy()
-    laid_over[:, :3] += noise * around_mouth
-    shaky = Canvas(laid_over, frames.flows)
+    textures = frames.textures.copy()
+    textures[:, :3] += noise * around_mouth
+    return Canvas(textures, frames.flows)
+
+
+def flicker(film: Film, frames: Canvas, shaky: Canvas) -> tuple[float, float]:
+    """What the shaky frames flicker beyond the calm ones, without and with the stabiliser: levels, over the mouth."""
     calm, before, after = (
         float(film.second_differences(shown)[:, MOUTH_ROW:].mean()) for shown in (frames, shaky, steadied(shaky)[0])
     )
@@ -224,14 +272,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bundle = load_bundle(AVATARS / f"{options.avatar}.avatar")
     preview, film = FacePreview(REPOSITORY, bundle), Film.of(np.asarray(bundle.tensors["AVATAR_PHOTO"]))
     sound, _ = soundfile.read(SPEECH, dtype="float32")
-    frames = render(preview, SpokenFace()(sound[: round(options.seconds * SAMPLE_RATE)]))
+    parameters = SpokenFace()(sound[: round(options.seconds * SAMPLE_RATE)])
+    frames = render(preview, parameters)
 
     rows: list[tuple[str, Any]] = []
+    shaky = {}
+    layers = layers_alone(preview, parameters)
+    if layers is not None:
+        shaky = {tier: refined(bundle, frames, parameters, model) for tier, model in TIERS.items()}
     for name, make in FLICKER.items():
-        before, after = flicker(film, frames, make(frames, np.random.default_rng(1)))
-        rows.append(
-            (f"flicker, {name}", f"{before:.3f} -> {after:.3f} levels ({100 * (1 - after / before):.0f} % less)")
-        )
+        shaky[name] = laid_over(frames, make(frames, np.random.default_rng(1)))
+    for name, canvases in shaky.items():
+        calm = layers if name in TIERS and layers is not None else frames
+        before, after = flicker(film, calm, canvases)
+        change = f" ({100 * (1 - after / before):.0f} % less)" if before > LEAST else ": nothing to speak of"
+        rows.append((f"flicker, {name}", f"{before:.3f} -> {after:.3f} levels{change}"))
     for what, names, course in (
         ("blink", ("eyeBlinkLeft", "eyeBlinkRight"), BLINK),
         ("jaw", ("jawOpen",), JAW),
