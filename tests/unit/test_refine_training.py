@@ -1,0 +1,152 @@
+"""Training of the refiner: its examples, its loss and its course, on made-up pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[export]'")
+cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed: pip install -e '.[server]'")
+
+from facestream.parameters import INDEX, PARAMETERS  # noqa: E402
+
+from export.face.refine.augmentation import (  # noqa: E402
+    Batch,
+    augmented,
+    jpeg,
+    mirrored,
+    mirrored_parameters,
+    moved_source,
+    on_photo,
+    toned,
+)
+from export.face.refine.evaluate import similarity  # noqa: E402
+from export.face.refine.loss import refiner_loss  # noqa: E402
+from export.face.refine.rough_canvas import PersonError, people, rough_canvas  # noqa: E402
+from export.face.refine.train import fit, refined  # noqa: E402
+from export.face.refiner import Refiner  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Threads that wait for each other on a busy machine take minutes."""
+    torch.set_num_threads(1)
+
+
+def made_up(seed: int = 0) -> Batch:
+    """A face-like example whose truth is what the canvas shows already."""
+    generator = torch.Generator().manual_seed(seed)
+    soft = torch.nn.functional.interpolate(
+        torch.rand(1, 3, 22, 18, generator=generator), scale_factor=16, mode="bilinear"
+    )
+    source = 40.0 + 170.0 * soft
+    flow = 6.0 * torch.nn.functional.interpolate(
+        torch.rand(1, 2, 8, 6, generator=generator) - 0.5, scale_factor=32, mode="bilinear"
+    )
+    cover = torch.zeros(1, 1, 256, 192)
+    cover[:, :, 120:150, 70:120] = 0.8
+    texture = torch.cat([cover * torch.tensor([90.0, 60.0, 50.0]).reshape(1, 3, 1, 1), cover], 1)
+    parameters = torch.zeros(1, len(PARAMETERS))
+    parameters[0, INDEX["jawOpen"]] = 0.4
+    truth = moved_source(source, flow) * (1.0 - cover) + texture[:, :3]
+    return Batch(parameters, flow, texture, source, torch.full((1, 80), 0.5), truth)
+
+
+def shown(given: Batch) -> torch.Tensor:
+    """What the canvas shows before any network."""
+    return moved_source(given.source, given.flow) * (1.0 - given.texture[:, 3:]) + given.texture[:, :3]
+
+
+def test_mirror_swaps_sides_and_comes_back() -> None:
+    """A wrong swap would teach the right half of every face with the left one's motion."""
+    index, factor = mirrored_parameters()
+    values = torch.arange(len(PARAMETERS), dtype=torch.float32)
+    assert torch.equal((values[index] * factor)[index] * factor, values)
+    other = values[index] * factor
+    assert other[INDEX["eyeBlinkLeft"]] == INDEX["eyeBlinkRight"]
+    assert other[INDEX["jawLeft"]] == INDEX["jawRight"]
+    assert other[INDEX["gazeYawLeft"]] == -INDEX["gazeYawRight"]
+    assert other[INDEX["gazePitchLeft"]] == INDEX["gazePitchRight"]
+    assert other[INDEX["jawOpen"]] == INDEX["jawOpen"]
+    given = mirrored(made_up())
+    assert (shown(given) - given.truth).abs().max() < 0.05
+
+
+def test_other_light_changes_picture_and_truth_alike() -> None:
+    """Else the network would learn to change the colours of a photo."""
+    given = made_up()
+    for seed in range(5):
+        other = toned(given, np.random.default_rng(seed))
+        painted = (given.texture != 0.0).any(1, keepdim=True)
+        difference = (shown(other) - other.truth).abs()
+        assert (difference * painted).max() < 0.6
+        assert difference.mean() < 0.6  # sampling and tone curves do not commute exactly
+        assert (other.truth - given.truth).abs().mean() > 0.5
+
+
+def test_flaws_of_the_photo_belong_to_the_truth() -> None:
+    """Noise and compression are the photo's own: a network that removed them would change who is seen."""
+    given = made_up()
+    noisy = on_photo(given, given.source + 4.0 * torch.randn(given.source.shape))
+    assert (shown(noisy) - noisy.truth).abs().mean() < 0.1
+    assert 0.0 < (jpeg(given.source, 60) - given.source).abs().mean() < 12.0
+    many = [augmented(given, np.random.default_rng(seed)) for seed in range(12)]
+    assert all(torch.isfinite(tensor).all() for other in many for tensor in other)
+    assert all(tuple(other.truth.shape) == (1, 3, 256, 192) for other in many)
+
+
+def test_loss_prefers_the_truth_and_punishes_new_errors() -> None:
+    """What was right must stay right: an error that was not there before costs more than one that was."""
+    truth = 255.0 * torch.rand(1, 3, 256, 192)
+    wrong = truth + 20.0 * torch.randn(truth.shape)
+    assert refiner_loss(truth, truth, truth) < refiner_loss(wrong, wrong, truth)
+    assert refiner_loss(wrong, truth, truth) > 1.5 * refiner_loss(wrong, wrong, truth)
+
+
+def test_network_learns_what_geometry_does_not_know(tmp_path: Path) -> None:
+    """A course that does not lower the error, or cannot go on where it stopped, is of no use to anybody."""
+    given = made_up()
+    dark = given.truth.clone()
+    dark[:, :, 120:150, 70:120] *= 0.5  # the truth: less light in the mouth
+    given = given._replace(truth=dark)
+
+    def draws() -> Iterator[Batch]:
+        while True:
+            yield given
+
+    torch.manual_seed(0)
+    checkpoint = tmp_path / "refiner.pt"
+    fit(Refiner("fast"), draws(), checkpoint, steps=12, save_every=6)
+    network = fit(Refiner("fast"), draws(), checkpoint, steps=30, save_every=10)
+    with torch.no_grad():
+        _, after, before = refined(network, given)
+    assert ((after - dark) ** 2).mean() < 0.95 * ((before - dark) ** 2).mean()  # still warming up
+
+
+def test_similarity_is_one_for_the_same_picture() -> None:
+    """The judge's figure must mean what its name says."""
+    picture = 255.0 * torch.rand(3, 64, 64)
+    assert similarity(picture, picture) == pytest.approx(1.0)
+    assert similarity(picture, 255.0 * torch.rand(3, 64, 64)) < 0.3
+
+
+def test_incomplete_people_are_named(tmp_path: Path) -> None:
+    """Rendering takes hours: a folder that is not ready must be said, not crash the course."""
+    assert list(people("train", tmp_path)) == []
+    folder = tmp_path / "train" / "someone"
+    folder.mkdir(parents=True)
+    cv2.imwrite(str(folder / "photo.png"), np.zeros((512, 512, 3), np.uint8))
+    assert list(people("train", tmp_path)) == []
+    np.save(folder / "parameters.npy", np.zeros((2, 7), np.float32))
+    assert [path.name for path in people("train", tmp_path)] == ["someone"]
+    with pytest.raises(PersonError, match=r"parameters\.npy is \(2, 7\)"):
+        rough_canvas(folder, tmp_path / "rough")
+    np.save(folder / "parameters.npy", np.zeros((2, len(PARAMETERS)), np.float32))
+    with pytest.raises(PersonError, match="no frame_0000"):
+        rough_canvas(folder, tmp_path / "rough")
+    cv2.imwrite(str(folder / "frame_0000.png"), np.zeros((280, 216, 3), np.uint8))
+    with pytest.raises(PersonError, match="no face"):
+        rough_canvas(folder, tmp_path / "rough")
