@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LANDMARKS = Path(__file__).with_name("face_model_landmarks.csv")
-"""Lines of lips, lids and brows on the source, one point for each landmark: decimation keeps them, and people are painted
+"""Lines of lips, lids and brows on the source, one point for each landmark: decimation keeps them, people are painted
 along them. What the landmark network sees is CALIBRATED."""
 
 CALIBRATED = Path(__file__).with_name("face_model_landmarks_calibrated.csv")
