@@ -136,9 +136,10 @@ class Refiner(nn.Module):
         pixels = pixel_centres(canvas.CANVAS_X, canvas.CANVAS_Y, width, height)
         self.register_buffer("pixels", pixels, persistent=False)
         self.register_buffer("feather", F.avg_pool2d(border_feather(), 2), persistent=False)
-        one = refinement_kernel(4)[:16, :1]  # [16, 1, 3, 3]
-        kernel = torch.block_diag(*[one.reshape(16, 9)] * 3).reshape(48, 3, 3, 3)
-        self.register_buffer("kernel", kernel, persistent=False)
+        kernel = torch.zeros(3, 16, 3, 3, 3)
+        for axis in range(3):
+            kernel[axis, :, axis] = refinement_kernel(4)[:16, 0]
+        self.register_buffer("kernel", kernel.reshape(48, 3, 3, 3), persistent=False)
         self.register_buffer("moves", torch.tensor(MOVES), persistent=False)
 
         # What the parameters and the avatar's colours say, to scales and shifts of the modulated blocks.

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed: pip install -e '.[server]'")
 
 from facestream.parameters import INDEX, PARAMETERS  # noqa: E402
+from torch import Tensor  # noqa: E402
 
 from export.face.refine.augmentation import (  # noqa: E402
     Batch,
@@ -55,7 +56,7 @@ def made_up(seed: int = 0) -> Batch:
     return Batch(parameters, flow, texture, source, torch.full((1, 80), 0.5), truth)
 
 
-def shown(given: Batch) -> torch.Tensor:
+def shown(given: Batch) -> Tensor:
     """What the canvas shows before any network."""
     return moved_source(given.source, given.flow) * (1.0 - given.texture[:, 3:]) + given.texture[:, :3]
 
