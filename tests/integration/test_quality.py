@@ -165,7 +165,7 @@ def test_old_client_without_quality_gets_what_the_server_chooses(tiered: TritonS
 def test_switch_in_mid_sentence_is_not_seen(
     both: TritonServer, plain: np.ndarray, before: QualityName, after: QualityName
 ) -> None:
-    """No frame differs from the one before it by more than speech alone makes neighbours differ."""
+    """The fade is spread evenly: no frame differs from the one before it by more than speech and one small step."""
     levels = {"fast": 0.0, "standard": LIGHT["refiner_standard"], "high": LIGHT["refiner_high"]}
     at = 26
     frames = talk(both, 77, lambda number: after if number >= at else before)
@@ -176,10 +176,9 @@ def test_switch_in_mid_sentence_is_not_seen(
     assert extra[first + SETTLED_FRAMES :] == pytest.approx(levels[after], abs=0.6)
     steps = np.abs(np.diff(extra))
     assert steps.max() <= 1.5 * abs(levels[after] - levels[before]) / FADE_FRAMES
-    change = np.abs(np.diff(middle(shown).astype(int), axis=0)).mean(axis=(1, 2, 3))
-    switching = np.zeros(len(change), bool)
-    switching[first - 1 : first + SETTLED_FRAMES] = True
-    assert change[switching].max() <= max(change[~switching].max(), 1.5 * steps.max()) + 1.0
+    change, speech = (np.abs(np.diff(middle(film).astype(int), axis=0)).mean(axis=(1, 2, 3)) for film in (shown, plain))
+    assert (change - speech).max() <= steps.max() + 0.5, "a frame of the switch stands out"
+    assert change.max() <= speech.max() + steps.max()
     used = [frame.quality for frame in frames]
     assert [a for a, b in zip(used, [None, *used], strict=False) if a != b] == [
         Quality[before.upper()],

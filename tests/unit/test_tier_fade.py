@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import random
 
+import numpy as np
 import pytest
 from facestream.quality import Quality
-from tier_fade import FADE_FRAMES, TierFade, Weights, main_tier, models
+from tier_fade import FADE_FRAMES, TierFade, Weights, main_tier, mix, models
 
 FAST, STANDARD, HIGH = Quality.FAST, Quality.STANDARD, Quality.HIGH
 
@@ -52,3 +53,27 @@ def test_looking_ahead_changes_nothing() -> None:
     assert fade.next(HIGH) == fade.next(HIGH)
     assert models(fade.next(HIGH)) == [HIGH]
     assert models(fade.next(FAST)) == []
+
+
+def texture(level: float) -> np.ndarray:
+    return np.full((4, 3, 2), level, np.float32)
+
+
+def test_mixture_has_the_shares() -> None:
+    shown, shares = mix(texture(10.0), {FAST: 0.25, STANDARD: 0.75}, {STANDARD: texture(30.0)})
+    assert np.array_equal(shown, texture(25.0))
+    assert shares == {FAST: 0.25, STANDARD: 0.75}
+    better = texture(30.0)
+    assert mix(texture(10.0), {STANDARD: 1.0}, {STANDARD: better})[0] is better
+
+
+def test_tier_that_failed_is_made_up_for_by_fast_and_not_called_by_its_name() -> None:
+    """A frame without light would be black, one under a wrong name a lie."""
+    fast = texture(10.0)
+    shown, shares = mix(fast, {STANDARD: 1.0}, {})
+    assert shown is fast
+    assert shares == {FAST: 1.0}
+    shown, shares = mix(texture(10.0), {STANDARD: 0.5, HIGH: 0.5}, {HIGH: texture(30.0)})
+    assert np.array_equal(shown, texture(20.0))
+    assert shares == {HIGH: 0.5, FAST: 0.5}
+    assert main_tier(shares) is HIGH

@@ -16,10 +16,9 @@ from facestream.triton_tensor import from_triton
 from governor import Governor
 from numpy.typing import NDArray
 from refiners import Refined, Refiners
-from tier_fade import TierFade, Weights, main_tier, models
+from tier_fade import TierFade, Weights, main_tier, mix, models
 
 _START = 1  # TRITONSERVER_REQUEST_FLAG_SEQUENCE_START
-_ONLY_FAST: Weights = {Quality.FAST: 1.0}
 
 
 class _Portrayal:
@@ -67,7 +66,7 @@ class TritonPythonModel(SequenceStage[_Portrayal]):
 
     def step(self, state: _Portrayal, inputs: Tensors) -> Mapping[str, NDArray[Any]]:
         plan = self._plans.pop(state.correlation_id, None) or _Plan(state.fade.next(Quality.FAST), {})
-        texture, weights = _mix(inputs["CANVAS_TEXTURE"], plan)
+        texture, weights = mix(inputs["CANVAS_TEXTURE"], plan.weights, plan.textures)
         steady = state.stabilizer.step(texture, inputs["CANVAS_FLOW"], int(inputs["FRAME_INDEX"][0]))
         state.fade.advance(weights)
         return {"STABLE_TEXTURE": steady, "QUALITY_USED": np.array([main_tier(weights)], np.uint8)}
@@ -106,20 +105,6 @@ class TritonPythonModel(SequenceStage[_Portrayal]):
             return Quality.FAST
         offered = [tier for tier in self._tiers.offered() if tier is Quality.FAST or self._refiners.ready(tier)]
         return self._governor.frame(session, offered)
-
-
-def _mix(fast: NDArray[np.float32], plan: _Plan) -> tuple[NDArray[np.float32], Weights]:
-    """The texture of a plan and the shares that are really in it: those of a tier that failed are FAST's."""
-    drawn = {tier: weight for tier, weight in plan.weights.items() if tier in plan.textures}
-    if not drawn:
-        return fast, _ONLY_FAST
-    if 1.0 in drawn.values():
-        return plan.textures[next(iter(drawn))], drawn
-    rest = 1.0 - sum(drawn.values())
-    texture = rest * fast
-    for tier, weight in drawn.items():
-        texture += weight * plan.textures[tier]
-    return texture, ({**drawn, Quality.FAST: rest} if rest > 1e-6 else drawn)
 
 
 def _tier(value: int) -> Quality:

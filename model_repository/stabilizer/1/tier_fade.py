@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 from facestream.quality import REFINERS, Quality
+from numpy.typing import NDArray
 
 FADE_FRAMES = 8
 """From one tier to the next in 0.27 s."""
@@ -47,3 +49,25 @@ def models(weights: Weights) -> list[Quality]:
 def main_tier(weights: Weights) -> Quality:
     """The tier with the largest share, the better one of two with the same."""
     return max(weights, key=lambda tier: (weights[tier], tier))
+
+
+def mix(
+    fast: NDArray[np.float32], weights: Weights, refined: Mapping[Quality, NDArray[np.float32]]
+) -> tuple[NDArray[np.float32], Weights]:
+    """The texture with these shares, and the shares that are really in it: those of a tier that failed are FAST's.
+
+    Args:
+        fast: (4, h, w): the texture as it came.
+        weights: shares of the tiers.
+        refined: textures like `fast` of the tiers above it, without those that failed.
+    """
+    drawn = {tier: weight for tier, weight in weights.items() if tier in refined}
+    if not drawn:
+        return fast, {Quality.FAST: 1.0}
+    if 1.0 in drawn.values():
+        return refined[next(iter(drawn))], drawn
+    rest = 1.0 - sum(drawn.values())
+    texture = np.float32(rest) * fast
+    for tier, weight in drawn.items():
+        texture += np.float32(weight) * refined[tier]
+    return texture, ({**drawn, Quality.FAST: rest} if rest > 1e-6 else drawn)
