@@ -201,18 +201,18 @@ class Refiner(nn.Module):
         adapter: Tensor,
     ) -> Tensor:
         """`forward` of the photo's part [B, 3, 352, 288] at SOURCE instead of the whole."""
-        shown = self.shown(flow, texture, source)
+        moved, shown = self.compose(flow, texture, source)
         gate = self.gate(flow, texture[:, 3:])
         film = self.modulation(parameters, constants, adapter)
         shift, colours = self.answer(flow, texture[:, 3:], shown, film)
-        return self.corrected(texture, shown, gate, shift, colours)
+        return self.corrected(texture, moved, shown, gate, shift, colours)
 
-    def shown(self, flow: Tensor, texture: Tensor, source: Tensor) -> Tensor:
-        """The picture that the canvas shows, [B, 3, 256, 192], levels."""
+    def compose(self, flow: Tensor, texture: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
+        """The moved photo [B, 3, 256 * 192], and what the canvas shows, [B, 3, 256, 192], levels."""
         moved = sample(source, SOURCE, self.pixels, flow).flatten(2)
         flat = texture.flatten(2)
         picture = moved - moved * flat[:, 3:] + flat[:, :3]
-        return picture.reshape(-1, 3, canvas.CANVAS_HEIGHT, canvas.CANVAS_WIDTH)
+        return moved, picture.reshape(-1, 3, canvas.CANVAS_HEIGHT, canvas.CANVAS_WIDTH)
 
     def gate(self, flow: Tensor, cover: Tensor) -> Tensor:
         """How far a correction is let through, [B, 1, 128, 96]: 0 where all around is at rest."""
@@ -255,20 +255,25 @@ class Refiner(nn.Module):
         colours: Tensor = self.colours(x)
         return shift, colours.float()
 
-    def corrected(self, texture: Tensor, shown: Tensor, gate: Tensor, shift: Tensor | None, colours: Tensor) -> Tensor:
-        """Lay what the network says over the texture, as far as the gate lets it."""
-        added = F.pixel_shuffle((self.bounds * gate) * torch.tanh(colours), 2)
-        better = texture.flatten(2) + added.flatten(2)
-        if shift is None:
-            return better.reshape(-1, 4, canvas.CANVAS_HEIGHT, canvas.CANVAS_WIDTH)
-        # Sampling at the pixels themselves is not exact to the last bit: what has no gate is not to be touched.
-        gate = F.avg_pool2d(gate, 2)
-        field = torch.cat([(MAX_SHIFT_PX * gate) * torch.tanh(shift), (8.0 * gate).clamp(max=1.0)], 1)
-        fine = refine(F.pad(field, (1, 1, 1, 1)), self.kernel, 4).flatten(2)  # [B, 3, 256 * 192]
-        at = fine[:, :2].reshape(-1, 2, canvas.CANVAS_HEIGHT, canvas.CANVAS_WIDTH)
-        nudge = fine[:, 2:] * (sample(shown, CANVAS, self.pixels, at).flatten(2) - shown.flatten(2))
-        better = better + F.pad(nudge, (0, 0, 0, 1))
-        return better.reshape(-1, 4, canvas.CANVAS_HEIGHT, canvas.CANVAS_WIDTH)
+    def corrected(
+        self, texture: Tensor, moved: Tensor, shown: Tensor, gate: Tensor, shift: Tensor | None, colours: Tensor
+    ) -> Tensor:
+        """Lay what the network says over the texture, as far as the gate lets it.
+
+        The cover stays the geometry's, which tells by it how far a mouth is open: shade is taken off the colours.
+        """
+        height, width = canvas.CANVAS_HEIGHT, canvas.CANVAS_WIDTH
+        added = F.pixel_shuffle((self.bounds * gate) * torch.tanh(colours), 2).flatten(2)  # [B, 4, 256 * 192]
+        better = texture[:, :3].flatten(2) + added[:, :3] - added[:, 3:] * moved
+        if shift is not None:
+            # Sampling at the pixels themselves is not exact to the last bit: what has no gate is not to be touched.
+            gate = F.avg_pool2d(gate, 2)
+            field = torch.cat([(MAX_SHIFT_PX * gate) * torch.tanh(shift), (8.0 * gate).clamp(max=1.0)], 1)
+            fine = refine(F.pad(field, (1, 1, 1, 1)), self.kernel, 4).flatten(2)  # [B, 3, 256 * 192]
+            at = fine[:, :2].reshape(-1, 2, height, width)
+            nudged = sample(shown, CANVAS, self.pixels, at).flatten(2)
+            better = better + fine[:, 2:] * (nudged - shown.flatten(2))
+        return torch.cat([better.reshape(-1, 3, height, width), texture[:, 3:]], 1)
 
 
 def make_refiner(tier: str, weights: Path = WEIGHTS) -> Refiner:

@@ -51,7 +51,6 @@ SOURCES: Final = (
     "client/facestream/avatar/layers_raster.py",
     "client/facestream/avatar/layers_seams.py",
     "client/facestream/avatar/lip_closing.py",
-    "client/facestream/avatar/photo.py",
 )
 """Files that the rough canvas depends on."""
 

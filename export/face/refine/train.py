@@ -102,7 +102,7 @@ def refined(network: Refiner, batch: Batch, first: Refiner | None = None) -> tup
         with torch.no_grad():
             texture = first.refined(parameters, flow, texture, source, constants, adapter)
     better = network.refined(parameters, flow, texture, source, constants, adapter)
-    return better, network.shown(flow, better, source), network.shown(flow, texture, source)
+    return better, network.compose(flow, better, source)[1], network.compose(flow, texture, source)[1]
 
 
 @torch.no_grad()
