@@ -30,8 +30,9 @@ from export.face.fields import (
     smooth,
 )
 
-MARGIN_X, MARGIN_TOP, MARGIN_BOTTOM = 40, 36, 28
-"""Room around the canvas for the head to move, px."""
+MARGIN_X, MARGIN_TOP, MARGIN_BOTTOM = 28, 24, 16
+"""Room around the canvas for the head to move, px. It moves a little further, but along the canvas's border nothing is
+to be seen that the coarse fields do not show."""
 FEATHER_PX = 8.0
 """The fine fields fade into the coarse ones over so many pixels at the canvas's border."""
 AROUND_NODES = 3
