@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from facestream.avatar import photo
 from facestream.avatar.face_model import load_face_model
 from facestream.avatar.landmark_topology import FACE_OVAL
 from facestream.avatar.landmarks import detect_faces
@@ -187,6 +189,16 @@ def test_detector_finds_faces_off_centre_and_in_wide_pictures(ada: Image) -> Non
     wide[:, 800:1568] = ada
     alone, moved = detect_faces(ada)[0], detect_faces(wide)[0]
     assert np.abs(moved.keypoints - alone.keypoints - [800, 0]).mean() < 12.0  # one cell of its input: 12.5 px
+
+
+def test_faces_that_only_the_detector_sees_do_not_count(ada: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fold of a jumper before dim lights was a second face to it."""
+    found = detect_faces(ada)
+    x, y, w, h = found[0].box
+    lower = found[0].keypoints + np.array([0.0, 1.6 * h], np.float32)
+    fold = replace(found[0], score=0.51, box=(x, y + 1.6 * h, w, h), keypoints=lower)
+    monkeypatch.setattr(photo, "detect_faces", lambda image: [*found, fold])
+    assert prepare_portrait(ada, MODEL).warnings == ()
 
 
 def test_small_faces_of_large_photos_are_found(ada: Image) -> None:

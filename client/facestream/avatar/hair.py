@@ -27,6 +27,8 @@ SKIN = (50, 280, 205, 425, 4, 5, 195, 101, 330, 117, 346)
 SKIN_DISTANCE = 3.2
 """Mahalanobis distance up to which a colour may be this person's skin."""
 
+HANGING = 0.12
+"""On its way down, hair may spread to each side by this share of the face's width."""
 LONGEST = 1.6
 """Hair is looked for down to so many distances from eyes to chin below the eyes."""
 
@@ -80,11 +82,16 @@ def hair_mask(photo: Image, matte: Image, landmarks: Floats) -> Image:
     hair = colours[certain]
     spread = np.cov(hair.T) + 30.0 * np.eye(3)
     gap = colours - hair.mean(0)
-    alike = np.einsum("yxc,cd,yxd->yx", gap, np.linalg.inv(spread), gap) < 9.0
+    from_hair = np.einsum("yxc,cd,yxd->yx", gap, np.linalg.inv(spread), gap)
+    alike = from_hair < 9.0
+    # Beside the face there is nothing but hair, ears, and what is worn as hair is.
+    beside = head & person & (y < eyes + 0.6 * tall) & ((skin > SKIN_DISTANCE) | (from_hair < skin**2))
+    label[cv2.erode(beside.astype(np.uint8), _disc(1)) > 0] = cv2.GC_FGD
     label[(label == cv2.GC_PR_BGD) & person & alike & (y < eyes + LONGEST * tall)] = cv2.GC_PR_FGD
     label[~person | never | below_chin | too_low] = cv2.GC_BGD
-    # Backgrounds may be of the hair's colour; they are known, and must not count.
-    picture = np.where(person[..., None], small, np.median(small[never], axis=0).astype(np.uint8))
+    # What is known must not count where it has the hair's colour: backgrounds, and hair below where it is looked for.
+    counts = person & ~(too_low & alike)
+    picture = np.where(counts[..., None], small, np.median(small[never], axis=0).astype(np.uint8))
     cv2.setRNGSeed(0)  # the mixtures' first guess is drawn: one photo, one mask
     cv2.grabCut(
         np.ascontiguousarray(picture[..., ::-1]),
@@ -97,8 +104,12 @@ def hair_mask(photo: Image, matte: Image, landmarks: Floats) -> Image:
     )
     mask = ((label == cv2.GC_FGD) | (label == cv2.GC_PR_FGD)).astype(np.uint8)
     mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, _disc(1))
-    mask = _with_seed(mask, certain)
+    mask = _with_seed(mask, certain | beside)
     mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, _disc(2))
+    # Hair on the shoulders hangs down from beside the jaw; clothes of its colour do not.
+    jaw = mask[max(int(chin - 0.3 * tall), 0) : int(chin) + 1].mean(0) > 0.6
+    hangs = cv2.dilate(jaw.astype(np.uint8)[None], np.ones((1, 2 * int(HANGING * width) + 1), np.uint8))
+    mask = mask * np.where(y > chin, hangs, 1).astype(np.uint8)
     large = cv2.resize(mask.astype(np.float32), (FRAME_SIZE, FRAME_SIZE), interpolation=cv2.INTER_LINEAR)
     soft = cv2.GaussianBlur(large, (0, 0), 1.5) * (matte.astype(np.float32) / 255.0)
     return np.round(255.0 * np.clip(soft, 0.0, 1.0)).astype(np.uint8)

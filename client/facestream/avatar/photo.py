@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from facestream.avatar import landmark_topology as topology
 from facestream.avatar.face_model import FaceModel
-from facestream.avatar.landmarks import Detection, detect_faces, find_landmarks
+from facestream.avatar.landmarks import LOOKS, Detection, detect_faces, find_landmarks
 from facestream.contract import FRAME_SIZE
 from facestream.errors import FacestreamError
 
@@ -44,6 +44,9 @@ MAX_OUTSIDE = (0.05, 0.30)  # share of the picture that the photo does not cover
 
 OTHER_FACE_AREA = 0.2
 """A second face counts when its box has at least this share of the first one's area."""
+
+MIN_PRESENCE = 0.5
+"""The landmark network's own certainty from which on it sees a face."""
 
 
 class PhotoError(FacestreamError, ValueError):
@@ -239,14 +242,20 @@ def _one_face(photo: Image) -> tuple[Floats, float]:
             "no face was found; use a photo of one person from the front, with the face at least a fifth of its height"
         )
     faces.sort(key=_area, reverse=True)
-    others = [face for face in faces[1:] if _area(face) >= OTHER_FACE_AREA * _area(faces[0])]
+    # The detector sees faces in folds and foliage; the landmark network knows better.
+    others = [
+        face
+        for face in faces[1:]
+        if _area(face) >= OTHER_FACE_AREA * _area(faces[0])
+        and find_landmarks(photo, face, LOOKS[:1]).presence >= MIN_PRESENCE
+    ]
     if others:
         raise PhotoError(f"{1 + len(others)} faces were found; crop the photo to the one person it is to be")
     face = find_landmarks(photo, faces[0])
-    if face.presence < 0.5:
+    if face.presence < MIN_PRESENCE:
         raise PhotoError(
-            f"the face is not clear (certainty {face.presence:.2f}, at least 0.50 is needed); use a photo without"
-            " hands, hair or masks over it, from the front"
+            f"the face is not clear (certainty {face.presence:.2f}, at least {MIN_PRESENCE:.2f} is needed); use a photo"
+            " without hands, hair or masks over it, from the front"
         )
     return face.landmarks, face.presence
 

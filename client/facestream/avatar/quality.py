@@ -22,7 +22,7 @@ Image = NDArray[np.uint8]
 
 MAX_LIGHT_RATIO = 1.8
 """Brighter over darker half of the face."""
-MAX_HAIR_OVER_FACE = 0.10
+MAX_HAIR_OVER_FACE = 0.15
 """Share of the face from brows to chin that has the hair's colour."""
 MAX_BUSY = 7.0
 """Mean brightness gradient (levels per px) of the background beside the person."""
