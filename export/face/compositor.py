@@ -27,7 +27,6 @@ from export.face.fields import (
     refinement_kernel,
     sample,
     sample_at,
-    smooth,
 )
 
 MARGIN_X, MARGIN_TOP, MARGIN_BOTTOM = 28, 24, 16
@@ -35,8 +34,10 @@ MARGIN_X, MARGIN_TOP, MARGIN_BOTTOM = 28, 24, 16
 to be seen that the coarse fields do not show."""
 FEATHER_PX = 8.0
 """The fine fields fade into the coarse ones over so many pixels at the canvas's border."""
-AROUND_NODES = 3
-"""The background moves along up to so many mesh nodes from the person, to where no edge can be torn."""
+AROUND_NODES = 2
+"""The background moves along up to so many mesh nodes from the person, to where no edge can be torn ..."""
+FADE_NODES = 4
+"""... and from there less and less over twice so many."""
 PERSON = 0.1
 """From this much of the matte on, a node is the person's."""
 
@@ -124,11 +125,12 @@ class Compositor(nn.Module):
     def moving(self, both: Tensor, matte: Tensor) -> Tensor:
         """[B, 1, 128, 128] 1 near the person, where she is or where she was, 0 where the background stands still."""
         person = F.max_pool2d(matte, canvas.MESH_PITCH // canvas.BACKDROP_PITCH)
-        wide = 2 * AROUND_NODES + 1
-        person = F.max_pool2d(person, (1, wide), 1, (0, AROUND_NODES))
-        person = F.max_pool2d(person, (wide, 1), 1, (AROUND_NODES, 0))
-        near = torch.maximum(person, sample(person, PICTURE, self.nodes, both))
-        return smooth(near * (1.0 / (255.0 * PERSON)))
+        person = (person * (1.0 / (255.0 * PERSON))).clamp(0.0, 1.0)
+        # Wider, then with a soft edge: a field that broke off would tear the background.
+        for pool, reach in ((F.max_pool2d, AROUND_NODES + FADE_NODES), (F.avg_pool2d, FADE_NODES)):
+            for size, pad in (((1, 2 * reach + 1), (0, reach)), ((2 * reach + 1, 1), (reach, 0))):
+                person = pool(person, size, 1, pad)
+        return torch.maximum(person, sample(person, PICTURE, self.nodes, both))
 
     def behind(self, both: Tensor, backdrop: Tensor) -> Tensor:
         """What the background that stands still adds to a picture in which all moves, [B, 3, 512, 512] levels.
