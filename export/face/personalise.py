@@ -142,7 +142,7 @@ def prepare(tensors: Mapping[str, NDArray[Any]], tracked: Tracked, network: Refi
     plain = {**tensors, "AVATAR_ADAPTER": np.zeros(ADAPTER_SIZE, dtype=np.float32)}
     made = draw({name: value.copy() for name, value in plain.items()}, tracked.parameters)
     flow, texture = (torch.from_numpy(made[name]) for name in ("flow", "texture"))
-    source = source_of(torch.from_numpy(np.ascontiguousarray(tensors["AVATAR_PHOTO"]))[None])
+    source = source_of(torch.from_numpy(np.array(tensors["AVATAR_PHOTO"]))[None])
     truth = torch.from_numpy(tracked.canvas).float()
     with torch.no_grad():
         lit = []
