@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from export.face import face_model_source
 from export.face.face_model import arkit_name, polygons_to_triangles, quantise
 from export.face.face_model_decimate import closest_on_triangles, decimate
-from export.face.face_model_source import LANDMARKS, read_obj, read_source
+from export.face.face_model_source import CALIBRATED, LANDMARKS, read_obj, read_source
 
 
 def test_obj_files_are_read(tmp_path: Path) -> None:
@@ -36,10 +37,40 @@ def test_what_is_not_the_expected_version_is_refused(tmp_path: Path) -> None:
         read_source(tmp_path / "x.npz")
 
 
-def test_landmark_table_is_whole() -> None:
-    table = np.loadtxt(LANDMARKS, delimiter=",", comments="#")
+def test_a_folder_of_shapes_is_read_as_displacements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The layout of a checkout of ICT-FaceKit, small: shapes are kept as whole meshes, one file each."""
+    neutral = np.array([[0.0, -2.48251, 11.8387], [1, 0, 0], [1, 1, 0], [0, 1, 0], [2, 0, 0]])
+    faces = "f 1/1/1 2/2/2 3/3/3 4/4/4\nf 2/1/1 5/2/2 3/3/3\n"
+
+    def write(name: str, points: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> None:
+        lines = "".join(f"v {x:.6f} {y:.6f} {z:.6f}\n" for x, y, z in points)
+        (tmp_path / f"{name}.obj").write_text(f"# ICT\nmtllib x.mtl\n{lines}vt 0 0\nvn 0 0 1\n{faces}")
+
+    modes = np.random.default_rng(0).normal(size=(2, 5, 3)).round(4)
+    write("generic_neutral_mesh", neutral)
+    for number, mode in enumerate(modes):
+        write(f"identity{number:03d}", neutral + mode)
+    write("jawOpen", neutral - [0, 3, 0])
+    write("browDown_L", neutral + [0, 1, 0])
+    (tmp_path / "vertex_indices.json").write_text("{}")
+    for name, value in (("VERTICES", 5), ("POLYGONS", 2), ("IDENTITY_MODES", 2)):
+        monkeypatch.setattr(face_model_source, name, value)
+    source = read_source(tmp_path)
+    assert source.expression_names == ("browDown_L", "jawOpen")
+    assert np.allclose(source.neutral, neutral)
+    assert np.allclose(source.identity, modes)
+    assert np.allclose(source.expression[1], [0, -3, 0])
+    assert source.polygons.tolist() == [[0, 1, 2, 3], [1, 4, 2, -1]]
+    (tmp_path / "identity001.obj").write_text("v 0 0 0\n")
+    with pytest.raises(ValueError, match=r"identity001\.obj: has 1 vertices, the neutral mesh 5"):
+        read_source(tmp_path)
+
+
+@pytest.mark.parametrize("file", [LANDMARKS, CALIBRATED], ids=["lines", "calibrated"])
+def test_landmark_tables_are_whole(file: Path) -> None:
+    table = np.loadtxt(file, delimiter=",", comments="#")
     assert table[:, 0].tolist() == list(range(468))
-    assert np.allclose(table[:, 4:].sum(1), 1.0, atol=1e-4)
+    assert np.allclose(table[:, 4:7].sum(1), 1.0, atol=1e-4)
     assert table[:, 1:4].max() < 9409  # on the face's skin
 
 
