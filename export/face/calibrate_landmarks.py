@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 
+from export.face.face_model import SOURCE_PARTS, polygons_to_triangles
 from export.face.face_model_decimate import closest_on_triangles
-from export.face.face_model_source import CALIBRATED, add_source_argument, chosen_source
+from export.face.face_model_source import CALIBRATED, FaceSource, add_source_argument, chosen_source
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -295,7 +296,7 @@ def main() -> int:
     print(f"moved by median {10 * np.median(moved):.2f} mm, at most {10 * moved.max():.2f} mm")
     if options.write:
         vertices, weights, scatter = calibrate(_with_mirror(views, model), model)  # now of all people
-        write(chosen_source(parser, options).neutral, model, vertices, weights, scatter)
+        write(chosen_source(parser, options), model, vertices, weights, scatter)
     return 0
 
 
@@ -310,10 +311,17 @@ def _with_mirror(views: Views, model: FaceModel) -> Views:
     )
 
 
-def write(source_neutral: Floats, model: FaceModel, vertices: Ints, weights: Floats, scatter: Floats) -> None:
-    """Write the table of the source's numbers and put the same points into the face model's file."""
-    distance, number = cKDTree(source_neutral).query(model.neutral)
-    if distance.max() > 1e-4:
+def write(source: FaceSource, model: FaceModel, vertices: Ints, weights: Floats, scatter: Floats) -> None:
+    """Write the table of the source's numbers and put the same points into the face model's file.
+
+    Raises:
+        ValueError: the face model was made of another source.
+    """
+    # Of the skin alone: the source's tear and shadow meshes have vertices at the very places of the lids' own.
+    skin = np.unique(polygons_to_triangles(source.polygons[slice(*SOURCE_PARTS["face"])]))
+    distance, nearest = cKDTree(source.neutral[skin]).query(model.neutral)
+    number = skin[nearest]
+    if distance[np.unique(vertices)].max() > 1e-4:
         raise ValueError("the face model's vertices are none of the source's: it was made of another one")
     lines = ["# landmark, three vertices of ICT-FaceKit (from 0), their barycentric weights, scatter (cm)"]
     for index in range(topology.MESH_POINTS):

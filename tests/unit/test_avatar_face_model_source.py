@@ -51,7 +51,7 @@ def test_a_folder_of_shapes_is_read_as_displacements(tmp_path: Path, monkeypatch
     for number, mode in enumerate(modes):
         write(f"identity{number:03d}", neutral + mode)
     write("jawOpen", neutral - [0, 3, 0])
-    write("browDown_L", neutral + [0, 1, 0])
+    write("browDown_L", neutral + np.array([0, 1, 0]))
     (tmp_path / "vertex_indices.json").write_text("{}")
     for name, value in (("VERTICES", 5), ("POLYGONS", 2), ("IDENTITY_MODES", 2)):
         monkeypatch.setattr(face_model_source, name, value)
