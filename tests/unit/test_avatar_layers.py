@@ -98,6 +98,17 @@ def test_a_seam_knows_its_own_side() -> None:
     np.testing.assert_allclose(lower.distance(x, y, 16.0)[0, :2], [-5.0, 5.0], atol=0.01)
 
 
+def test_distances_to_a_seam_have_no_jump() -> None:
+    """They are interpolated: across a jump an open mouth has jagged corners."""
+    line = np.linspace(100.0, 160.0, 50)
+    x, y = np.meshgrid(np.arange(80.0, 180.0), np.arange(60.0, 130.0))
+    for above in (True, False):
+        curve = 85.0 + 4.0 * np.sin((line - 100.0) / 60.0 * np.pi)
+        distance = Seam(line, curve, above, UPPER_LIP, reach=1.9).distance(x, y, 16.0)
+        assert max(np.abs(np.diff(distance, axis=axis)).max() for axis in (0, 1)) < 1.1
+        assert distance.min() < -10.0
+
+
 def test_the_lips_dark_line_is_found() -> None:
     """Landmarks miss it by up to two pixels; then half of the line would stay on each lip."""
     photo = np.full((512, 512, 3), 150, np.uint8)

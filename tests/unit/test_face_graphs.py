@@ -98,6 +98,20 @@ def test_a_blink_covers_the_eyes(draw: Draw, avatar: str) -> None:
         assert lid > before[around].mean() + 25.0
 
 
+@pytest.mark.parametrize("avatar", AVATARS)
+def test_closed_lids_show_nothing_from_within_the_eye(draw: Draw, avatar: str) -> None:
+    """Where the lids meet, the mean of both lids' motions once led into the pupil: specks along the lashes."""
+    made = one(draw, avatar, eyeBlinkLeft=1.0, eyeBlinkRight=1.0)
+    flow, cover = made["CANVAS_FLOW"][:, :EYES_HEIGHT], made["CANVAS_TEXTURE"][3, :EYES_HEIGHT]
+    y, x = np.mgrid[0:EYES_HEIGHT, 0 : flow.shape[2]].astype(np.float32)
+    scores = [
+        cv2.remap(plane.astype(np.float32), (x + flow[0] - 0.5) / 2, (y + flow[1] - 0.5) / 2, cv2.INTER_LINEAR)
+        for plane in made["AVATAR_SCORES"]
+    ]
+    within = np.maximum(*scores) < -4.0  # px from either lid's edge
+    assert (within & (cover < 0.3)).sum() == 0
+
+
 def test_one_eye_blinks_alone_on_the_persons_left(draw: Draw) -> None:
     """Left is the person's own: the right of the picture. Swapped sides would mirror every ARKit recording."""
     rest = one(draw, "ada")["FRAME"].astype(int)
