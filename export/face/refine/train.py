@@ -122,7 +122,7 @@ def fit(
     steps: int,
     rate: float = RATE,
     first: Refiner | None = None,
-    save_every: int = 200,
+    save_every: int = 100,
     stop_at: float = math.inf,
 ) -> Refiner:
     """Bring a network down the loss with a cosine rate; return the averaged one.
@@ -194,6 +194,7 @@ def train(
     seed: int = 1,
     start: Path | None = None,
     rate: float = RATE,
+    batch: int = BATCH,
     stop_at: float = math.inf,
 ) -> Refiner:
     """Train a tier on people; `start` is a checkpoint whose averaged weights it begins with."""
@@ -203,7 +204,7 @@ def train(
     if start is not None:
         network.load_state_dict(averaged_weights(start))
     first = None if tier == "fast" else make_refiner("fast")
-    draws = batches(folk, BATCH, np.random.default_rng(seed))
+    draws = batches(folk, batch, np.random.default_rng(seed))
     return fit(network, draws, checkpoint, steps=steps, rate=rate, first=first, stop_at=stop_at)
 
 
@@ -223,9 +224,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--start", type=Path, help="checkpoint whose weights to begin with")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--rate", type=float, default=RATE)
+    parser.add_argument("--batch", type=int, default=BATCH, help="pictures in a step")
     parser.add_argument("--minutes", type=float, default=math.inf, help="cut the course short after so long")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--mix", type=Path, help="checkpoint of another course whose weights to mix in before keeping")
+    parser.add_argument("--share", type=float, default=0.4, help="share of the mixed-in weights")
     parser.add_argument("--keep", action="store_true", help="keep the weights in export/face/weights")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
@@ -241,8 +245,13 @@ def main(arguments: list[str] | None = None) -> int:
         seed=options.seed,
         start=options.start,
         rate=options.rate,
+        batch=options.batch,
         stop_at=stop_at,
     )
+    if options.mix:
+        mixed = averaged_weights(options.mix)
+        own = network.state_dict()
+        network.load_state_dict({name: torch.lerp(own[name], mixed[name], options.share) for name in own})
     if options.keep:
         print(f"kept {save_weights(network)}")
     return 0
