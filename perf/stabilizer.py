@@ -200,11 +200,12 @@ def laid_over(frames: Canvas, noise: Floats) -> Canvas:
 
 
 def flicker(film: Film, frames: Canvas, shaky: Canvas) -> tuple[float, float]:
-    """What the shaky frames flicker beyond the calm ones, without and with the stabiliser: levels, over the mouth."""
-    calm, before, after = (
-        float(film.second_differences(shown)[:, MOUTH_ROW:].mean()) for shown in (frames, shaky, steadied(shaky)[0])
+    """What shaky frames flicker beyond calm ones, without and with the stabiliser for both: levels, over the mouth."""
+    calm, before, calmed, after = (
+        float(film.second_differences(shown)[:, MOUTH_ROW:].mean())
+        for shown in (frames, shaky, steadied(frames)[0], steadied(shaky)[0])
     )
-    return before - calm, after - calm
+    return before - calm, after - calmed
 
 
 class Lag(NamedTuple):

@@ -53,16 +53,17 @@ def test_resting_mouth_is_left_bit_for_bit() -> None:
         assert np.array_equal(stabilizer.step(pattern(), STILL, i - 2), pattern())
 
 
-def test_a_step_of_the_skins_light_is_shown_within_two_frames() -> None:
+def test_a_step_of_the_skins_light_is_shown_at_once_for_the_most_part() -> None:
     """A jaw's shadow that comes late would look like rubber; below what flicker is, nothing is said."""
     stabilizer = CanvasStabilizer()
     for i in range(4):
         stabilizer.step(pattern(), STILL, i - 2)
     darker = pattern()
     darker[:3] -= 14.0
-    off = [np.abs(stabilizer.step(darker, STILL, i - 2) - darker).max() for i in range(4, 7)]
-    assert off[0] < 14.0 / 4
-    assert off[1] < 14.0 / 8 + 1.0
+    off = [float(np.abs(stabilizer.step(darker, STILL, i - 2) - darker)[:3].max()) for i in range(4, 8)]
+    assert off[0] < 14.0 / 2
+    assert off[1] < 14.0 / 4
+    assert off[3] < 1.0
 
 
 def test_same_words_give_the_same_face_for_ever() -> None:

