@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.io import savemat
 from scipy.sparse import csc_matrix
 
+from export.face import face_model
 from export.face.face_model_adapt import adapt
 from export.face.face_model_foreign import ForeignModel, read_bfm, read_flame
 from export.face.face_model_unpickle import read_pickled_arrays
@@ -279,3 +280,19 @@ def test_what_is_no_face_is_refused() -> None:
     points = MODEL.neutral[used].astype(np.float64)[:, [0, 2, 1]] * [1, 1, -1]
     with pytest.raises(ValueError, match="y up"):
         adapt(ForeignModel("x", "", points, np.zeros((1, *points.shape)), triangles), MODEL)
+
+
+def test_command_never_replaces_the_projects_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A face under a research licence must not slip into what the project ships."""
+    for arguments, complaint in (
+        (["--flame", "x.pkl"], "-o FILE is needed"),
+        (["--flame", "x.pkl", "--bfm", "x.h5", "-o", "y"], "expected one of them"),
+        (["--flame", str(tmp_path / "x.pkl"), "-o", str(tmp_path / "y.npz")], "there is no such file"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["face_model", *arguments])
+        with pytest.raises(SystemExit):
+            face_model.main()
+        assert complaint in capsys.readouterr().err
+    assert not (tmp_path / "y.npz").exists()
