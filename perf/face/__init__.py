@@ -10,8 +10,9 @@ of each and asked for the same PARAMETERS. The rows tell what each part of the r
 
     still       the photo, unmoved: what must be beaten
     geometry    motion and painted layers alone
+    steadied    the same with the stabiliser
     network     with the renderer's own learned network (tier `fast`)
-    fast        with the stabiliser, too: as served
+    fast        with network and stabiliser: as served
     standard    the tiers above, as served
     high
     truth       path tracing itself: for figures that look at one film alone
@@ -27,6 +28,7 @@ What the figures mean:
     warping     RMS difference, levels, of a frame to the one before it, moved by the truth's optical flow
     tOF         mean distance, px, between the optical flow of the row's film and the truth's (Chu et al., "Learning
                 temporal coherence via self-supervision for GAN-based video generation", 2020)
-    flicker     second differences in time, levels, along the motion that the geometry knows
+    flicker     second differences in time, levels, along the motion that the geometry knows, over the mouth
+    off truth   the same of the difference to the truth's film: flicker that the truth has not
     change var  variance over time of the mean difference between frames, levels^2
 """

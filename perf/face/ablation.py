@@ -32,6 +32,7 @@ class Row(NamedTuple):
 
 ROWS: Final[Mapping[str, Row]] = {
     "geometry": Row(None, False, "motion and painted layers alone"),
+    "steadied": Row(None, True, "the same with the stabiliser"),
     "network": Row("fast", False, "with the renderer's learned network"),
     "fast": Row("fast", True, "with the stabiliser, too: as served"),
     "standard": Row("standard", True, "as served"),
@@ -105,7 +106,9 @@ class Ablation:
         if unknown:
             raise ValueError(f"row is {unknown[0]!r}, expected one of {', '.join(ROWS)}")
         return [
-            row for row in wanted if row in ("geometry", "fast") or self.learned.get(ROWS[row].network or "", False)
+            row
+            for row in wanted
+            if row in ("geometry", "steadied", "fast") or self.learned.get(ROWS[row].network or "", False)
         ]
 
     def draw(

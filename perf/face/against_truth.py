@@ -83,11 +83,16 @@ class AgainstTruth:
         flows = [one[self._rows[0]].flow for one in drawn]
         mouth = person.regions["mouth"][CANVAS_IN_FRAME]
         for row, frames in ({**parts, TRUTH: film.frames}).items():
+            off = [
+                frame[CANVAS_IN_FRAME].astype(np.float64) - truth[CANVAS_IN_FRAME]
+                for frame, truth in zip(frames, film.frames, strict=True)
+            ]
             self._time[row].append(
                 {
                     "warping": motion.warping_error(frames),
                     "tof": motion.flow_distance(frames),
                     "flicker": flicker([frame[CANVAS_IN_FRAME] for frame in frames], flows, mouth),
+                    "flicker_off_truth": flicker(off, flows, mouth),
                     "change_variance": change_variance(frames),
                     "frames": float(len(frames)),
                 }
@@ -101,7 +106,7 @@ class AgainstTruth:
         if lids.max() > 0.4:
             chosen["lids"] = int(np.argmax(lids))
         for what, number in chosen.items():
-            row_parts = {row: frames[number] for row, frames in parts.items()} | {TRUTH: film.frames[number]}
+            row_parts = {row: parts[row][number] for row in self.shown_rows} | {TRUTH: film.frames[number]}
             self.examples.append((f"{person.name} {film.name or 'still'} {number} {what}", row_parts))
 
     # ---- figures

@@ -30,6 +30,7 @@ TIME_COLUMNS: Final = (
     ("warping", "warping", "{:.2f}"),
     ("tOF px", "tof", "{:.3f}"),
     ("flicker", "flicker", "{:.2f}"),
+    ("off truth", "flicker_off_truth", "{:.2f}"),
     ("change var", "change_variance", "{:.3f}"),
 )
 Columns = Sequence[tuple[str, str, str]]
@@ -174,11 +175,11 @@ def strips(examples: Sequence[tuple[str, Mapping[str, Image]]], what: str, most:
     top, bottom = (y + 172 - FRAME_TOP for y in (top, bottom))
     cells = []
     columns = 0
-    for caption, parts in examples[:most]:
+    for _, parts in examples[:most]:
         columns = len(parts)
-        for number, (row, frame) in enumerate(parts.items()):
+        for row, frame in parts.items():
             part = cv2.resize(frame[top:bottom, left:right], None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
-            cells.append((f"{row}: {caption}" if number == 0 else row, np.asarray(part, np.uint8)))
+            cells.append((row, np.asarray(part, np.uint8)))
     return lay_out(cells, columns)
 
 

@@ -63,11 +63,11 @@ class TruthMotion:
         return float(np.mean(apart))
 
 
-def flicker(film: Sequence[Image], flows: Sequence[Fields], mask: NDArray[np.bool_]) -> float:
+def flicker(film: Sequence[NDArray[np.generic]], flows: Sequence[Fields], mask: NDArray[np.bool_]) -> float:
     """Mean size, levels, of the second differences in time along a known motion.
 
     Args:
-        film: canvas pictures [h, w, 3].
+        film: canvas pictures [h, w, 3], or differences of such.
         flows: CANVAS_FLOW [2, h, w] of each, to the photo's pixels.
         mask: [h, w], the pixels that count.
     """
