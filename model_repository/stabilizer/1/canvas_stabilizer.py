@@ -24,9 +24,9 @@ Floats = NDArray[np.float32]
 KEEP = 0.5
 """Share of the past in a pixel that differs by nothing.
 
-With TOLERANCE it was chosen by films of two synthetic people whose true frames are known: it takes two thirds of what the
-learned renderer flickers where the skin moves slowly, half of it where it moves fast, and brings the frames no further
-from the truth. A larger share smoothes more and costs likeness.
+With TOLERANCE it was chosen by films of two synthetic people whose true frames are known: it takes two thirds of what
+the learned renderer flickers where the skin moves slowly, half of it where it moves fast, and brings the frames no
+further from the truth. A larger share smoothes more and costs likeness.
 """
 
 TOLERANCE = (36.0, 36.0, 36.0, 0.146)
