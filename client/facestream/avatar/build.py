@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facestream.avatar.bundle import BUNDLE_SUFFIX, make_manifest, read_portrait, save_bundle
+from facestream.avatar.bundle import BUNDLE_SUFFIX, BundleError, load_bundle, make_manifest, read_portrait, save_bundle
 from facestream.avatar.closed_lids import real_lids
 from facestream.avatar.enamel import real_enamel
 from facestream.avatar.face_model import FaceModel, load_face_model
@@ -84,7 +84,8 @@ def build_avatar(
 def rebuild_avatar(bundle: Path, output: Path) -> Built:
     """Make a bundle again from the portrait that it holds: an older version's, or this one's after the code changed.
 
-    Name, licence, consent and source stay as they are. What was taken from other pictures is lost, and said so.
+    Name, licence, consent and source stay as they are. What was taken from other pictures or learned from
+    the person's video is lost, and said so.
 
     Raises:
         BundleError: the file is no bundle, or of a newer version.
@@ -102,9 +103,19 @@ def rebuild_avatar(bundle: Path, output: Path) -> Built:
         str(source.get("sha256", ""))[:64],
     )
     lost = [what for what in FROM_OTHERS if measured.get(what)]
-    notes = (f"{' and '.join(lost)} of other pictures are not in the bundle: build it from them again",) if lost else ()
-    views = Views(prepare_portrait(photo, model, aligned=True), bundle.name, notes=notes)
+    notes = [f"{' and '.join(lost)} of other pictures are not in the bundle: build it from them again"] if lost else []
+    if _tuned(bundle):
+        notes.append("it was tuned to its person's own video, which is undone: tune it again")
+    views = Views(prepare_portrait(photo, model, aligned=True), bundle.name, notes=tuple(notes))
     return _build(views, model, output, label, began)
+
+
+def _tuned(bundle: Path) -> bool:
+    """Whether a bundle of this version has an adapter of its own; older ones have none."""
+    try:
+        return bool(load_bundle(bundle).tensors["AVATAR_ADAPTER"].any())
+    except BundleError:
+        return False
 
 
 def _build(views: Views, model: FaceModel, path: Path, label: _Label, began: float) -> Built:
