@@ -308,7 +308,10 @@ def main() -> int:
     from export.face import face_model_adapt, face_model_foreign, face_model_report
 
     if options.report:
-        face_model_report.write(chosen_source(parser, options), load_face_model(), options.output)
+        try:
+            face_model_report.write(chosen_source(parser, options), load_face_model(), options.output)
+        except (ValueError, OSError) as error:
+            parser.error(str(error))
         return 0
     if options.flame is not None and options.bfm is not None:
         parser.error("--flame and --bfm: expected one of them")
