@@ -191,7 +191,7 @@ def test_blender_draws_a_person(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "export.face.people", "--ict-facekit", SOURCE, "--people", "1", "--samples", "1"]
     command += ["--photo-samples", "1", "--hair", "0.02", "--out", str(tmp_path), "--frames", "2"]
     environment = {**os.environ, "PYTHONPATH": "client:."}
-    subprocess.run(command, check=True, capture_output=True, env=environment, timeout=240)
+    subprocess.run(command, check=True, capture_output=True, env=environment, timeout=900)
     folder = dataset.Folder(dataset.person_folder(tmp_path, "train", 0), 2)
     photo, first = cv2.imread(str(folder.path / dataset.PHOTO)), cv2.imread(str(folder.frame(0)))
     assert photo.shape == (512, 512, 3)
