@@ -22,36 +22,34 @@ REPOSITORY = Path(__file__).parents[2] / "model_repository"
 PORTRAITS = REPOSITORY / "avatar_store" / "avatars"
 DATA = Path(__file__).parents[1] / "data"
 MODEL = load_face_model()
-SHUT, OPEN = DATA / "eyes_shut.jpg", DATA / "mouth_open.jpg"  # of the person that ada is
+REST, SHUT, OPEN = DATA / "at_rest.jpg", DATA / "eyes_shut.jpg", DATA / "mouth_open.jpg"  # one person
 
 
 def test_one_person_is_told_from_another() -> None:
-    ada, ben, shut, wide = (
-        read_views(path, MODEL)[0] for path in (PORTRAITS / "ada.jpg", PORTRAITS / "ben.jpg", SHUT, OPEN)
-    )
+    rest, ben, shut, wide = (read_views(path, MODEL)[0] for path in (REST, PORTRAITS / "ben.jpg", SHUT, OPEN))
     for view in (shut, wide):
-        assert unlikeness(ada, view) < MAX_DIFFERENCE
+        assert unlikeness(rest, view) < MAX_DIFFERENCE
         assert unlikeness(ben, view) > MAX_DIFFERENCE
-    assert unlikeness(ada, ben) > MAX_DIFFERENCE
-    assert unlikeness(ada, ada) == pytest.approx(0.0, abs=1e-6)
+    assert unlikeness(rest, ben) > MAX_DIFFERENCE
+    assert unlikeness(rest, rest) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_the_best_view_becomes_the_portrait() -> None:
-    views = choose(SHUT, [OPEN, PORTRAITS / "ada.jpg"], MODEL)
-    assert views.chosen == "ada.jpg"
-    assert any("the portrait is ada.jpg" in note for note in views.notes)
+    views = choose(SHUT, [OPEN, REST], MODEL)
+    assert views.chosen == "at_rest.jpg"
+    assert any("the portrait is at_rest.jpg" in note for note in views.notes)
     assert views.blink is not None
     assert views.smile is not None
 
 
 def test_the_first_photo_is_kept_if_it_will_do() -> None:
     """Its owner chose it."""
-    assert choose(PORTRAITS / "ada.jpg", [SHUT], MODEL).chosen == "ada.jpg"
+    assert choose(REST, [SHUT], MODEL).chosen == "at_rest.jpg"
 
 
 def test_pictures_of_somebody_else_are_refused_by_name() -> None:
-    with pytest.raises(PhotoError, match=r"(ada|ben)\.jpg does not show the same person"):
-        choose(PORTRAITS / "ada.jpg", [PORTRAITS / "ben.jpg"], MODEL)
+    with pytest.raises(PhotoError, match=r"(at_rest|ben)\.jpg does not show the same person"):
+        choose(REST, [PORTRAITS / "ben.jpg"], MODEL)
 
 
 def test_too_many_files_are_refused() -> None:
@@ -61,16 +59,14 @@ def test_too_many_files_are_refused() -> None:
 
 def test_real_lids_and_teeth_come_into_the_bundle(tmp_path: Path) -> None:
     alone, helped = (
-        build_avatar(
-            PORTRAITS / "ada.jpg", tmp_path / file, name="ada", licence="CC0-1.0", consent="synthetic", also=also
-        )
+        build_avatar(REST, tmp_path / file, name="ada", licence="CC0-1.0", consent="synthetic", also=also)
         for file, also in (("alone.avatar", []), ("ada.avatar", [SHUT, OPEN]))
     )
     assert len(helped.notes) == 2
     bundle = load_bundle(helped.path)
     assert bundle.manifest["quality"]["real_lids"] == 1.0
     # The lid that is drawn over the eye has the colours of the person's own, nearer than the painted one.
-    shut = choose(PORTRAITS / "ada.jpg", [SHUT], MODEL).blink
+    shut = choose(REST, [SHUT], MODEL).blink
     assert shut is not None
     image, points = shut
     own = [image[int(points[i, 1]) - 13 : int(points[i, 1]) - 6, int(points[i, 0])].mean(0) for i in (159, 386)]
@@ -109,8 +105,7 @@ def clip(path: Path, frames: list[NDArray[np.uint8]], rate: int = 10) -> Path:
 def test_a_clip_gives_portrait_and_lids(tmp_path: Path) -> None:
     """A few seconds of a phone's camera: a blink in it is enough."""
     ada, shut = (
-        cv2.resize(read_photo(path), (768, 768), interpolation=cv2.INTER_AREA).astype(np.uint8)
-        for path in (PORTRAITS / "ada.jpg", SHUT)
+        cv2.resize(read_photo(path), (768, 768), interpolation=cv2.INTER_AREA).astype(np.uint8) for path in (REST, SHUT)
     )
     views = choose(clip(tmp_path / "me.mp4", [shut, shut, ada, ada, shut, ada]), [], MODEL)
     assert views.chosen.startswith("me.mp4 at 0.")
@@ -119,7 +114,7 @@ def test_a_clip_gives_portrait_and_lids(tmp_path: Path) -> None:
 
 def test_clips_that_were_filmed_lying_down_are_set_upright(tmp_path: Path) -> None:
     """Phones do not turn the pictures but write a matrix into the file: ignored, no face would be found."""
-    ada = cv2.resize(read_photo(PORTRAITS / "ada.jpg"), (768, 768), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    ada = cv2.resize(read_photo(REST), (768, 768), interpolation=cv2.INTER_AREA).astype(np.uint8)
     path = clip(tmp_path / "lying.mp4", [np.rot90(ada)] * 2)  # counter-clockwise
     data = bytearray(path.read_bytes())
     matrix = data.index(b"tkhd") + 4 + 40

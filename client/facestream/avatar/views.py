@@ -2,7 +2,8 @@
 
 A portrait at rest hides teeth and lids. Another picture may show them: a smile, a blink. All that is taken from other
 pictures is checked first: they have to show the same person, as far as the bones of the face and the skin can tell.
-That tells strangers apart, not siblings; there is no network for recognising faces here.
+That notices a wrong file, not a lookalike: there is no network for recognising faces here, and people of a like build
+pass for each other.
 """
 
 from __future__ import annotations
@@ -63,12 +64,12 @@ BONES = (
 """Landmarks that neither speech nor looks move: corners of the eyes, nose, forehead, temples and cheekbones."""
 BONES_UNIT = 3.2
 """Mean distance of them, percent of their spread, after the best rigid motion. Renders of one person with other
-expressions differ by 0.9 to 2.8, portraits of different people by 3.2 to 7.6."""
+expressions differ by 0.9 to 2.8."""
 SKIN_UNIT = 26.0
 """Distance of the cheeks' colours in CIE Lab, with brightness for a third: light changes more than hue."""
 MAX_DIFFERENCE = 0.97
-"""Pictures that differ by more, in those units, show somebody else: of the same portraits, those of one person differ
-by up to 0.9, those of two by 1.04 or more."""
+"""Pictures that differ by more, in those units, show somebody else. Renders of one person differ by up to 0.9 (eyes
+shut against mouth open). Portraits of two differ by 0.68 to 2.4; of 15 pairs, 10 by more than this."""
 STRAIGHT_DEG, TURNED_DIFFERENCE = 10.0, 0.02
 """Allowed on top, for each degree beyond that a head is turned: depth is a guess, and its errors then show."""
 
