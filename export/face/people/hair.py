@@ -247,7 +247,7 @@ def _hanging(
     side = np.where(beside > 0.16 * plane_wave_noise(m, g, 0.8) + 0.12 * g.normal(size=count), 1.0, -1.0)
     front = smoothstep(1.0, 9.0, m[:, 2])
     bangs = (
-        (above < 3.6 + 0.8 * g.normal(size=count)) & (np.abs(m[:, 0]) < 5.0) & (m[:, 2] > 4.0)
+        (above < 4.2 + 0.5 * g.normal(size=count)) & (np.abs(m[:, 0]) < 5.0) & (m[:, 2] > 4.0)
         if fringe
         else np.zeros(count, dtype=bool)
     )

@@ -66,7 +66,7 @@ READY: Final[dict[str, Ready]] = {
         room="garden",
         key_side=-1.0,
         stops=0.45,
-        traits={"hair_melanin": 0.62, "hair_redness": 0.40, "warmth": 0.36, "lids": 0.285, "lip_redness": 0.30},
+        traits={"hair_melanin": 0.62, "hair_redness": 0.40, "warmth": 0.36, "lids": 0.325, "lip_redness": 0.30},
     ),
     "ben": Ready(
         seed=22,
@@ -110,7 +110,7 @@ READY: Final[dict[str, Ready]] = {
         sex="female",
         age=46.0,
         skin=0.34,
-        hair=HairStyle("bob", parting=-2.0),
+        hair=HairStyle("bob", parting=-2.0, density=1.25),
         outfit=Outfit("jumper", (0.16, 0.045, 0.05)),
         room="hall",
         key_side=1.0,
@@ -127,9 +127,16 @@ READY: Final[dict[str, Ready]] = {
         outfit=Outfit("jumper", (0.045, 0.085, 0.070)),
         room="street",
         key_side=1.0,
-        stops=0.6,
+        stops=0.1,
         jaw=-0.035,
-        traits={"hair_melanin": 0.99, "hair_redness": 0.05, "grey": 0.0, "warmth": 0.42, "lids": 0.275},
+        traits={
+            "hair_melanin": 0.99,
+            "hair_redness": 0.02,
+            "lip_redness": 0.0,
+            "grey": 0.0,
+            "warmth": 0.42,
+            "lids": 0.275,
+        },
     ),
 }
 
