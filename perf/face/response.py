@@ -19,8 +19,9 @@ Floats = NDArray[np.float64]
 
 STEPS: Final = 17
 HIGHEST_JAW: Final = 0.8
-TREMBLE: Final = 0.004
-"""Landmarks tremble by about so much, in distances of the eyes' corners: half a pixel. A smaller step back is none."""
+TREMBLE: Final = 0.009
+"""A smaller step back of the lips is none, in distances of the eyes' corners: three standard deviations of the
+difference of two looks, each of which trembles by 0.0021 (perf.lip_sync.rendered_calibration)."""
 LID_TREMBLE: Final = 0.03
 """The same for the lids, in terms of their opening at rest."""
 
