@@ -39,6 +39,7 @@ SOURCES: Final = (
     "export/face/renderer.py",
     "export/face/eyes_window.py",
     "export/face/mouth_window.py",
+    "export/face/canvas_layers.py",
     "export/face/fields.py",
     "export/face/mouth_interior.png",
     "client/facestream/avatar/face_model.npz",
