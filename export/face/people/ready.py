@@ -2,7 +2,8 @@
 
     python -m export.face.people.ready --ict-facekit ict_facekit.npz ada ben     # into the avatar store, as JPEG
 
-A portrait takes one to three minutes on two cores. Needs the extra `people` (bpy, Python 3.11).
+A portrait takes one to three minutes on two quiet cores. Needs the extra `people`, and Blender as its comment in
+pyproject.toml says (Python 3.11).
 """
 
 from __future__ import annotations
