@@ -154,8 +154,3 @@ def smooth(value: Tensor) -> Tensor:
     """Ease 0..1 in and out."""
     t = value.clamp(0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)
-
-
-def layer_score(scores: Tensor, layer: int, at: Tensor, moved: Tensor) -> Tensor:
-    """Signed distance [B, 1, H, W] (px) to the seam of one layer at the pixels `at` + `moved`."""
-    return sample(scores[:, layer : layer + 1], CANVAS, at, moved)

@@ -203,7 +203,7 @@ def test_looks_are_the_seeds(head: Head) -> None:
 def test_wrinkles_come_with_age(head: Head) -> None:
     """A young face has none, an old one has some, none of them at the back of the head."""
     points = head.mean[head.skin_vertices]
-    young, old = (ready_person(head, READY[name]) for name in ("ada", "otto"))
+    young, old = (ready_person(head, READY[name]) for name in ("nia", "otto"))
     assert wrinkle_depth(young, points).max() == 0.0
     depth = wrinkle_depth(old, points)
     assert 0.3 < depth.max() <= 1.0

@@ -184,7 +184,7 @@ def _hair_over_face(lab: Floats, points: Floats, hair: Image) -> float:
     foreign = np.einsum("yxc,cd,yxd->yx", gap, inverse, gap) > 16.0
     face = _polygon(points[list(topology.FACE_OVAL)])
     below = np.arange(FRAME_SIZE)[:, None] > points[[70, 300], 1].mean()
-    above = np.arange(FRAME_SIZE)[:, None] < points[[61, 291], 1].mean()  # beards are not hair over the face
+    above = np.arange(FRAME_SIZE)[:, None] < points[2, 1]  # beards and moustaches are not hair over the face
     inner = np.asarray(cv2.erode(face.astype(np.uint8), np.ones((21, 21), np.uint8))) > 0
     for own in (
         topology.RIGHT_EYE_REFINED,

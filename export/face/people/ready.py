@@ -1,6 +1,6 @@
 """The ready avatars: who they are, and the command that renders their portraits.
 
-    python -m export.face.people.ready --ict-facekit ict_facekit.npz ada ben     # into the avatar store, as JPEG
+    python -m export.face.people.ready --ict-facekit ict_facekit.npz leo nia     # into the avatar store, as JPEG
 
 A portrait takes one to three minutes on two quiet cores. Needs the extra `people`, and Blender as its comment in
 pyproject.toml says (Python 3.11).
@@ -57,19 +57,7 @@ class Ready:
 
 
 READY: Final[dict[str, Ready]] = {
-    "ada": Ready(
-        seed=32,
-        sex="female",
-        age=27.0,
-        skin=0.15,
-        hair=HairStyle("lob", parting=2.4),
-        outfit=Outfit("vneck", (0.40, 0.41, 0.43)),
-        room="garden",
-        key_side=-1.0,
-        stops=0.45,
-        traits={"hair_melanin": 0.62, "hair_redness": 0.40, "warmth": 0.36, "lids": 0.325, "lip_redness": 0.30},
-    ),
-    "ben": Ready(
+    "leo": Ready(
         seed=22,
         sex="male",
         age=33.0,
