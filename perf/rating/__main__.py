@@ -44,9 +44,8 @@ def analyse(options: argparse.Namespace) -> int:
 
 def clips(options: argparse.Namespace) -> int:
     """Make the films."""
-    from perf.rating.contents import contents_of
-
     from perf.rating.clips import make_study
+    from perf.rating.contents import contents_of
 
     contents = contents_of(options.avatars, options.rows, options.seconds, options.speech, options.people, options.work)
     compared = None
