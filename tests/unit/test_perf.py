@@ -22,7 +22,7 @@ def test_perf_analyzer_sends_the_sound_unchanged() -> None:
     """Its figures would be those of silence, which costs another time."""
     sound = np.linspace(-1, 1, 2 * CHUNK_SAMPLES + 7, dtype=np.float32)
     (steps,) = perf_analyzer.input_data(sound, "ada", "h264")["data"]
-    assert [sorted(step) for step in steps] == [["AUDIO", "AVATAR", "EMOTION"]] * 2
+    assert [sorted(step) for step in steps] == [["AUDIO", "AVATAR", "EMOTION", "QUALITY"]] * 2
     second = base64.b64decode(steps[1]["AUDIO"]["content"]["b64"])
     np.testing.assert_array_equal(np.frombuffer(second, "<f4"), sound[CHUNK_SAMPLES : 2 * CHUNK_SAMPLES])
     assert base64.b64decode(steps[0]["AVATAR"]["content"]["b64"]).rstrip(b"\0") == b"ada"
