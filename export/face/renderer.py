@@ -76,9 +76,8 @@ class Renderer(nn.Module):
         lids: Tensor,
         constants: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """CANVAS_FLOW and CANVAS_TEXTURE by geometry alone, before any network."""
+        """CANVAS_FLOW and CANVAS_TEXTURE by geometry alone, before any network; `photo` is float."""
         layers = self.layers(face_flow, seam_flow, scores)
-        photo = photo.float()
         eyes_flow, eyes_texture = self.eyes(layers.rows(EYES), face_flow, seam_flow, affines, photo, eyeballs, lids)
         mouth_flow, mouth_texture = self.mouth(
             layers.rows(MOUTH), parameters, face_flow, seam_flow, affines, photo, lips, constants
