@@ -32,7 +32,7 @@ from torch import Tensor
 from export.face.personal_video import Tracked, Tracker, track
 from export.face.refine.loss import EYES, MOUTH, refiner_loss
 from export.face.refine.rough_canvas import draw
-from export.face.refiner import ADAPTER_SIZE, TIERS, Refiner, make_refiner, source_of, weights_path
+from export.face.refiner import ADAPTER_SIZE, TIERS, Refiner, compose, make_refiner, source_of, weights_path
 
 FRAMES: Final = 240
 """Frames of a video that are looked at, at most."""
@@ -101,7 +101,7 @@ class Shots:
         pictures = {}
         for tier, network in networks.items():  # `fast` comes first, and the others better its answer
             better = network.refined(parameters, flow, texture, source, constants, own)
-            pictures[tier] = network.compose(flow, texture, source)[1], network.compose(flow, better, source)[1]
+            pictures[tier] = compose(flow, texture, source)[1], compose(flow, better, source)[1]
             if tier == "fast":
                 texture = better
         return pictures
@@ -137,7 +137,7 @@ def matched_light(truth: Tensor, shown: Tensor, still: Tensor) -> Tensor:
     return truth * (over / under).clamp(0.5, 2.0)
 
 
-def prepare(tensors: Mapping[str, NDArray[Any]], tracked: Tracked, network: Refiner) -> Shots:
+def prepare(tensors: Mapping[str, NDArray[Any]], tracked: Tracked) -> Shots:
     """Draw the avatar's rough canvas of the video's parameters, and bring the video into its light."""
     plain = {**tensors, "AVATAR_ADAPTER": np.zeros(ADAPTER_SIZE, dtype=np.float32)}
     made = draw({name: value.copy() for name, value in plain.items()}, tracked.parameters)
@@ -150,7 +150,7 @@ def prepare(tensors: Mapping[str, NDArray[Any]], tracked: Tracked, network: Refi
             part = slice(first, first + 16)
             count = len(flow[part])
             given = flow[part].float(), texture[part].float(), source.expand(count, -1, -1, -1)
-            shown = network.compose(*given)[1]
+            shown = compose(*given)[1]
             cover = texture[part, 3:].float().abs()
             lit.append(matched_light(truth[part], shown, (1.0 - 4.0 * cover).clamp(min=0.0)))
     constants = torch.from_numpy(np.array(tensors["AVATAR_CONSTANTS"], dtype=np.float32))[None]
@@ -272,7 +272,7 @@ def main(arguments: list[str] | None = None) -> int:
             f" landmarks {tracked.error_px:.2f} px off (median)",
             flush=True,
         )
-        shots = prepare(bundle.tensors, tracked, networks["fast"])
+        shots = prepare(bundle.tensors, tracked)
         course = tune(networks, shots, tracked.seconds, options.steps)
     except (BundleError, PhotoError, ValueError) as error:
         parser.error(str(error))

@@ -10,9 +10,11 @@ Two things are by construction, not by training. Where nothing moves the correct
 is multiplied by a gate that is computed from the motion: the resting frame stays the photo. And it fades to zero along
 the canvas's border, so that no seam can show. An untrained network, whose last layer is zero, is the identity.
 
-A plain U-Net on a canvas of half the resolution: 3x3 convolutions without normalisation, modulated by scale and shift
-(FiLM: Perez et al. 2018, "FiLM: Visual Reasoning with a General Conditioning Layer"). Convolutions of one pixel take
-the place of matrix products, which do not build in single precision for compute capability 7.5.
+A plain U-Net: 3x3 convolutions without normalisation, modulated by scale and shift (FiLM: Perez et al. 2018, "FiLM:
+Visual Reasoning with a General Conditioning Layer"). Convolutions of one pixel take the place of matrix products, which
+do not build in single precision for compute capability 7.5. The tier for processors sees and corrects the canvas at
+half its resolution: most of what geometry gets wrong is light, and on a processor the passes over all pixels cost more
+than the convolutions.
 """
 
 from __future__ import annotations
@@ -27,7 +29,18 @@ from facestream.avatar import layers_canvas as canvas
 from facestream.parameters import ARKIT, GAZE, INDEX
 from torch import Tensor, nn
 
-from export.face.fields import CANVAS, Window, constant, pixel_centres, refine, refinement_kernel, sample, smooth
+from export.face.fields import (
+    CANVAS,
+    Window,
+    constant,
+    pixel_centres,
+    refine,
+    refinement_kernel,
+    sample,
+    sample_at,
+    sampling_grid,
+    smooth,
+)
 
 WEIGHTS: Final = Path(__file__).parent / "weights"
 
@@ -38,8 +51,10 @@ ADAPTER_SIZE: Final = 256
 class Tier(NamedTuple):
     """Size of a network."""
 
+    pitch: int
+    """Pixels of the canvas to one that the network sees and corrects, across and down."""
     widths: tuple[int, int, int]
-    """Channels at a half, a quarter and an eighth of the canvas's resolution."""
+    """Channels at a half, a quarter and an eighth of the resolution that it sees."""
     blocks: tuple[int, int, int]
     """Residual convolutions at each resolution."""
     displaces: bool
@@ -49,9 +64,9 @@ class Tier(NamedTuple):
 
 
 TIERS: Final = {
-    "fast": Tier((16, 32, 64), (1, 1, 2), True, 0.5),
-    "standard": Tier((32, 48, 96), (1, 1, 2), True, 1.2),
-    "high": Tier((32, 64, 128), (2, 2, 4), True, 2.5),
+    "fast": Tier(2, (16, 32, 64), (1, 1, 2), False, 0.15),
+    "standard": Tier(1, (32, 48, 96), (1, 1, 2), True, 1.2),
+    "high": Tier(1, (32, 64, 128), (2, 2, 4), True, 2.5),
 }
 """`fast` is part of the renderer; the others are models of their own that better its answer."""
 
@@ -97,6 +112,22 @@ def border_feather() -> Tensor:
     return smooth((border - BORDER_ZERO_PX) / (BORDER_PX - BORDER_ZERO_PX))
 
 
+def compose(flow: Tensor, texture: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
+    """The photo as CANVAS_FLOW moves it, and what the canvas shows, [B, 3, h, w], levels.
+
+    Args:
+        flow: [B, 2, h, w], px: h and w are the canvas's 256 and 192, or a fraction of them.
+        texture: [B, 4, h, w].
+        source: [B, 3, 352, 288]: the photo's part at SOURCE, levels.
+    """
+    rows, columns = flow.shape[2:]
+    pixels = pixel_centres(canvas.CANVAS_X, canvas.CANVAS_Y, columns, rows, canvas.CANVAS_WIDTH // columns)
+    moved = sample(source, SOURCE, pixels, flow).flatten(2)
+    flat = texture.flatten(2)  # flat, else the inference engine turns the whole chain to channels-last
+    shown = moved - moved * flat[:, 3:] + flat[:, :3]
+    return moved.reshape(-1, 3, rows, columns), shown.reshape(-1, 3, rows, columns)
+
+
 def source_of(photo: Tensor) -> Tensor:
     """The part [B, 3, 352, 288] of a photo [B, 3, 512, 512] that the canvas is drawn from, float32."""
     rows = slice(int(SOURCE.top), int(SOURCE.top + SOURCE.height))
@@ -119,11 +150,13 @@ class Modulated(nn.Module):
 
 
 class Refiner(nn.Module):
-    """The network of one tier, for a batch."""
+    """The network of one tier, for a batch. Comments call h and w what 256 x 192 are at the tier's pitch."""
 
     pixels: Tensor
+    coarse_grid: Tensor
+    fine_grid: Tensor
     bounds: Tensor
-    kernel: Tensor
+    shift_kernel: Tensor
     feather: Tensor
     moves: Tensor
 
@@ -131,15 +164,15 @@ class Refiner(nn.Module):
         """A network of the size TIERS[tier] that corrects nothing yet."""
         super().__init__()
         self.tier = tier
-        (w0, w1, w2), (fine, middle, deep), self.displaces, _ = TIERS[tier]
-        width, height = canvas.CANVAS_WIDTH, canvas.CANVAS_HEIGHT
-        pixels = pixel_centres(canvas.CANVAS_X, canvas.CANVAS_Y, width, height)
+        self.pitch, (w0, w1, w2), (fine, middle, deep), self.displaces, _ = TIERS[tier]
+        width, height = canvas.CANVAS_WIDTH // self.pitch, canvas.CANVAS_HEIGHT // self.pitch
+        pixels = pixel_centres(canvas.CANVAS_X, canvas.CANVAS_Y, width, height, self.pitch)
         self.register_buffer("pixels", pixels, persistent=False)
-        self.register_buffer("feather", F.avg_pool2d(border_feather(), 2), persistent=False)
-        kernel = torch.zeros(3, 16, 3, 3, 3)
-        for axis in range(3):
-            kernel[axis, :, axis] = refinement_kernel(4)[:16, 0]
-        self.register_buffer("kernel", kernel.reshape(48, 3, 3, 3), persistent=False)
+        whole = pixel_centres(canvas.CANVAS_X, canvas.CANVAS_Y, canvas.CANVAS_WIDTH, canvas.CANVAS_HEIGHT)
+        for name, at in (("coarse_grid", pixels), ("fine_grid", whole)):
+            self.register_buffer(name, sampling_grid(CANVAS, at, torch.zeros_like(at)), persistent=False)
+        self.register_buffer("feather", F.avg_pool2d(border_feather(), 2 * self.pitch), persistent=False)
+        self.register_buffer("shift_kernel", refinement_kernel(4, channels=3), persistent=False)
         self.register_buffer("moves", torch.tensor(MOVES), persistent=False)
 
         # What the parameters and the avatar's colours say, to scales and shifts of the modulated blocks.
@@ -201,27 +234,36 @@ class Refiner(nn.Module):
         adapter: Tensor,
     ) -> Tensor:
         """`forward` of the photo's part [B, 3, 352, 288] at SOURCE instead of the whole."""
-        moved, shown = self.compose(flow, texture, source)
-        gate = self.gate(flow, texture[:, 3:])
+        coarse_flow, coarse_texture = self.coarser(flow), self.coarser(texture)
+        moved, shown = compose(coarse_flow, coarse_texture, source)
+        gate = self.gate(coarse_flow, coarse_texture[:, 3:])
         film = self.modulation(parameters, constants, adapter)
-        shift, colours = self.answer(flow, texture[:, 3:], shown, film)
-        return self.corrected(texture, moved, shown, gate, shift, colours)
+        shift, colours = self.answer(coarse_flow, coarse_texture[:, 3:], shown, film)
+        correction = self.correction(moved, shown, gate, shift, colours)
+        if self.pitch > 1:
+            correction = sample_at(correction, self.fine_grid.expand(correction.shape[0], -1, -1, -1))
+        # The cover stays the geometry's, which tells by it how far a mouth is open: shade is taken off the colours.
+        height, width = canvas.CANVAS_HEIGHT, canvas.CANVAS_WIDTH
+        better = (texture[:, :3].flatten(2) + correction.flatten(2)).reshape(-1, 3, height, width)
+        return torch.cat([better, texture[:, 3:]], 1)
 
-    def compose(self, flow: Tensor, texture: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
-        """The moved photo [B, 3, 256 * 192], and what the canvas shows, [B, 3, 256, 192], levels."""
-        moved = sample(source, SOURCE, self.pixels, flow).flatten(2)
-        flat = texture.flatten(2)
-        picture = moved - moved * flat[:, 3:] + flat[:, :3]
-        return moved, picture.reshape(-1, 3, canvas.CANVAS_HEIGHT, canvas.CANVAS_WIDTH)
+    def coarser(self, field: Tensor) -> Tensor:
+        """A field [B, C, 256, 192] at the resolution that the network sees, [B, C, h, w].
+
+        The mean of four pixels is what bilinear sampling between them gives, at a quarter of a pooling's time: OpenVINO
+        brings fields of a few channels into blocks of sixteen before it pools.
+        """
+        return sample_at(field, self.coarse_grid.expand(field.shape[0], -1, -1, -1)) if self.pitch > 1 else field
 
     def gate(self, flow: Tensor, cover: Tensor) -> Tensor:
-        """How far a correction is let through, [B, 1, 128, 96]: 0 where all around is at rest."""
+        """How far a correction is let through, [B, 1, h / 2, w / 2]: 0 where all around is at rest."""
         motion = torch.cat([flow, cover], 1).abs()
         # Means of 16 px, then of 3 x 3 of them, then finer again.
-        means = F.avg_pool2d(motion, 16)
+        means = F.avg_pool2d(motion, 16 // self.pitch)
         motion = (means[:, :1] + means[:, 1:2] + COVER_PX * means[:, 2:]) * (1.0 / GATE_PX)
         around = smooth(F.avg_pool2d(motion, 3, 1, 1, count_include_pad=False))
-        return self.feather * F.interpolate(around, scale_factor=8, mode="bilinear", align_corners=False)
+        finer = 8 // self.pitch
+        return self.feather * F.interpolate(around, scale_factor=finer, mode="bilinear", align_corners=False)
 
     def modulation(self, parameters: Tensor, constants: Tensor, adapter: Tensor) -> Tensor:
         """Scales and shifts [B, films, 1, 1] of all modulated blocks."""
@@ -237,12 +279,12 @@ class Refiner(nn.Module):
         return said + own
 
     def answer(self, flow: Tensor, cover: Tensor, shown: Tensor, film: Tensor) -> tuple[Tensor | None, Tensor]:
-        """What the network says, unbounded: displacement [B, 2, 64, 48] and colours and shade [B, 16, 128, 96]."""
-        seen = torch.cat([shown * LEVELS - 2.0, cover, flow * FLOW_SCALE], 1)  # [B, 6, 256, 192]
+        """What the network says, unbounded: displacement [B, 2, h/4, w/4], colours and shade [B, 16, h/2, w/2]."""
+        seen = torch.cat([shown * LEVELS - 2.0, cover, flow * FLOW_SCALE], 1)  # [B, 6, h, w]
         films = iter(torch.split(film, self.sizes, 1))
-        half = torch.relu(self.stem(seen))  # [B, w0, 128, 96]
-        quarter = torch.relu(self.down1(half))  # [B, w1, 64, 48]
-        x = torch.relu(self.down2(quarter) + self.place)  # [B, w2, 32, 24]
+        half = torch.relu(self.stem(seen))  # [B, w0, h / 2, w / 2]
+        quarter = torch.relu(self.down1(half))  # [B, w1, h / 4, w / 4]
+        x = torch.relu(self.down2(quarter) + self.place)  # [B, w2, h / 8, w / 8]
         for block in self.deep:
             x = block(x, next(films))
         x = quarter + F.pixel_shuffle(self.up1(x), 2)
@@ -255,25 +297,19 @@ class Refiner(nn.Module):
         colours: Tensor = self.colours(x)
         return shift, colours.float()
 
-    def corrected(
-        self, texture: Tensor, moved: Tensor, shown: Tensor, gate: Tensor, shift: Tensor | None, colours: Tensor
-    ) -> Tensor:
-        """Lay what the network says over the texture, as far as the gate lets it.
-
-        The cover stays the geometry's, which tells by it how far a mouth is open: shade is taken off the colours.
-        """
-        height, width = canvas.CANVAS_HEIGHT, canvas.CANVAS_WIDTH
-        added = F.pixel_shuffle((self.bounds * gate) * torch.tanh(colours), 2).flatten(2)  # [B, 4, 256 * 192]
-        better = texture[:, :3].flatten(2) + added[:, :3] - added[:, 3:] * moved
+    def correction(self, moved: Tensor, shown: Tensor, gate: Tensor, shift: Tensor | None, colours: Tensor) -> Tensor:
+        """What the network's answer adds to the colours, as far as the gate lets it, [B, 3, h, w] levels."""
+        added = F.pixel_shuffle((self.bounds * gate) * torch.tanh(colours), 2).flatten(2)  # [B, 4, h * w]
+        correction = added[:, :3] - added[:, 3:] * moved.flatten(2)
         if shift is not None:
             # Sampling at the pixels themselves is not exact to the last bit: what has no gate is not to be touched.
             gate = F.avg_pool2d(gate, 2)
             field = torch.cat([(MAX_SHIFT_PX * gate) * torch.tanh(shift), (8.0 * gate).clamp(max=1.0)], 1)
-            fine = refine(F.pad(field, (1, 1, 1, 1)), self.kernel, 4).flatten(2)  # [B, 3, 256 * 192]
-            at = fine[:, :2].reshape(-1, 2, height, width)
+            fine = refine(F.pad(field, (1, 1, 1, 1)), self.shift_kernel, 4).flatten(2)  # [B, 3, h * w]
+            at = fine[:, :2].reshape(-1, 2, *shown.shape[2:])
             nudged = sample(shown, CANVAS, self.pixels, at).flatten(2)
-            better = better + fine[:, 2:] * (nudged - shown.flatten(2))
-        return torch.cat([better.reshape(-1, 3, height, width), texture[:, 3:]], 1)
+            correction = correction + fine[:, 2:] * (nudged - shown.flatten(2))
+        return correction.reshape(moved.shape)
 
 
 def make_refiner(tier: str, weights: Path = WEIGHTS) -> Refiner:

@@ -30,7 +30,7 @@ from export.face.personalise import (  # noqa: E402
     tune,
 )
 from export.face.refine.rough_canvas import draw  # noqa: E402
-from export.face.refiner import ADAPTER_SIZE, Refiner, source_of  # noqa: E402
+from export.face.refiner import ADAPTER_SIZE, compose, source_of  # noqa: E402
 
 AVATARS = Path(__file__).parents[2] / "model_repository" / "avatar_store" / "avatars"
 ADA = AVATARS / "ada.avatar"
@@ -49,9 +49,7 @@ def film(parameters: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.uint8]
     made = draw(tensors, parameters)
     photo = torch.from_numpy(tensors["AVATAR_PHOTO"])
     source = source_of(photo[None]).expand(len(parameters), -1, -1, -1)
-    shown = Refiner("fast").compose(
-        torch.from_numpy(made["flow"]).float(), torch.from_numpy(made["texture"]).float(), source
-    )[1]
+    shown = compose(torch.from_numpy(made["flow"]).float(), torch.from_numpy(made["texture"]).float(), source)[1]
     frames = np.repeat(tensors["AVATAR_PHOTO"].transpose(1, 2, 0)[None], len(parameters), axis=0)
     rows = slice(canvas.CANVAS_Y, canvas.CANVAS_Y + canvas.CANVAS_HEIGHT)
     columns = slice(canvas.CANVAS_X, canvas.CANVAS_X + canvas.CANVAS_WIDTH)
@@ -138,7 +136,7 @@ def test_what_an_adapter_can_tell_is_found(monkeypatch: pytest.MonkeyPatch) -> N
     )
     blank = np.full((count, 3, canvas.CANVAS_HEIGHT, canvas.CANVAS_WIDTH), 128, dtype=np.uint8)
     tracked = _tracked(parameters, blank)
-    shots = prepare(tensors, tracked, networks["fast"])
+    shots = prepare(tensors, tracked)
     known = torch.from_numpy(chance.normal(size=(1, ADAPTER_SIZE)).astype(np.float32))
     with torch.no_grad():
         shots.truth[:] = shots.shown(networks, np.arange(count), known)["fast"][1].clamp(0, 255)

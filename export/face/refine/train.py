@@ -24,7 +24,7 @@ from torch.optim.swa_utils import AveragedModel
 from export.face.refine.augmentation import Batch, augmented, example, stacked
 from export.face.refine.loss import refiner_loss
 from export.face.refine.rough_canvas import PEOPLE, RoughCanvas, people, rough_canvas
-from export.face.refiner import ADAPTER_SIZE, TIERS, Refiner, make_refiner, save_weights
+from export.face.refiner import ADAPTER_SIZE, TIERS, Refiner, compose, make_refiner, save_weights
 from export.speech.muon import Muon
 
 CHECKPOINTS: Final = Path("build/face")
@@ -102,7 +102,7 @@ def refined(network: Refiner, batch: Batch, first: Refiner | None = None) -> tup
         with torch.no_grad():
             texture = first.refined(parameters, flow, texture, source, constants, adapter)
     better = network.refined(parameters, flow, texture, source, constants, adapter)
-    return better, network.compose(flow, better, source)[1], network.compose(flow, texture, source)[1]
+    return better, compose(flow, better, source)[1], compose(flow, texture, source)[1]
 
 
 @torch.no_grad()
