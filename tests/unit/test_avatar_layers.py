@@ -12,6 +12,7 @@ from facestream.avatar.fit import FaceFit, fit_face
 from facestream.avatar.layers_raster import draw_surface
 from facestream.avatar.layers_seams import LOWER_LIP, UPPER_LIP, Seam, dark_line
 from facestream.avatar.photo import prepare_portrait, read_photo
+from facestream.parameters import ARKIT
 
 from export.ensembles import REPOSITORY
 
@@ -63,6 +64,24 @@ def test_the_backdrop_is_the_photo_where_the_person_is_not(fit: FaceFit) -> None
     assert np.abs(backdrop[:3] - photo)[:, free].mean() < 1.0
     face = fit.landmarks[:468, :2].astype(int) // layers_canvas.BACKDROP_PITCH
     assert (backdrop[3][face[:, 1], face[:, 0]] == 255).mean() > 0.98
+
+
+def test_a_face_at_rest_keeps_its_whole_smile(fit: FaceFit) -> None:
+    """The fit reads a trace of a smile into calm faces: taken for the photo's own, it made smiles weak and lopsided."""
+    model = load_face_model()
+    names = [entry.name for entry in ARKIT]
+    sides = [names.index("mouthSmileLeft"), names.index("mouthSmileRight")]
+
+    def gains(left: float, right: float) -> list[float]:
+        expression = np.zeros_like(fit.expression)
+        expression[[model.row("mouthSmileLeft"), model.row("mouthSmileRight")]] = left, right
+        made = layers.build_layers(dataclasses.replace(fit, expression=expression), model)["AVATAR_CONSTANTS"]
+        first, count = layers_canvas.CONSTANTS["gain"]
+        return [float(gain) for gain in made[first : first + count][sides]]
+
+    assert gains(0.0, 0.25) == [1.0, 1.0]
+    assert gains(0.65, 0.45) == pytest.approx([0.7, 0.7])  # a real smile has less way to go, as much on both sides
+    assert gains(1.0, 1.0) == pytest.approx([0.6, 0.6])
 
 
 def test_a_misaligned_portrait_is_refused_and_told_why(fit: FaceFit) -> None:

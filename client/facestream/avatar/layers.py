@@ -61,6 +61,8 @@ INCISORS_BELOW_SEAM_CM = 0.28
 0.15; its random identities: 0.13 +- 0.09; a path-traced face, measured in the picture: 0.33.)"""
 CHEEK_HUE = (1.22, 0.95, 0.83)
 """RGB of a cheek in white light over its mean."""
+SHOWN_NOISE = 0.25
+"""What the fit finds of an expression up to this weight is its noise: it reads smiles of 0.15 to 0.4 into calm faces."""
 LIP_RIM_CM = 0.16
 """Width of the inner lip that turns out when the mouth opens."""
 
@@ -359,13 +361,18 @@ def cheek_colour(fit: FaceFit) -> Floats:
 def shape_gains(fit: FaceFit, model: FaceModel, projection: Floats, lids: list[tuple[Seam, Seam]]) -> Floats:
     """Factor [52] on each ARKit weight.
 
-    The photo's own expression is the rest, so a shape that it already shows has less way to go. A blink has to close
-    this person's eyes from where the photo has them, whatever the model's lids do.
+    The photo's own expression is the rest, so a shape that it clearly shows has less way to go, left and right alike:
+    a gain for each side would make every smile lopsided by the noise of the fit. A blink has to close this person's
+    eyes from where the photo has them, whatever the model's lids do.
     """
-    shown = np.clip(np.asarray(fit.expression, np.float64), 0.0, 1.0)
+    shown = np.clip(np.asarray(fit.expression, np.float64) - SHOWN_NOISE, 0.0, 1.0)
     matrix = model.arkit_matrix().astype(np.float64)
     gains: Floats = np.clip(1.0 - (matrix @ shown) / matrix.sum(1), 0.6, 1.0)
     names = [entry.name for entry in ARKIT]
+    for left, name in enumerate(names):
+        if name.endswith("Left") and (other := name.removesuffix("Left") + "Right") in names:
+            pair = [left, names.index(other)]
+            gains[pair] = gains[pair].mean()
     for (lower, upper), name, upper_ids, lower_ids in (
         (lids[0], "eyeBlinkRight", RIGHT_UPPER_LID, RIGHT_LOWER_LID),
         (lids[1], "eyeBlinkLeft", LEFT_UPPER_LID, LEFT_LOWER_LID),
