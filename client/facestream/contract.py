@@ -86,9 +86,16 @@ MAX_QUALITY_VARIABLE = "FACESTREAM_MAX_QUALITY"
 """Environment variable: the best tier of quality that this server draws, fast, standard or high. Unset: asked for by
 name, any whose model is loaded; by the server's own choice, `fast` on a machine without a GPU."""
 
+ADMIN_KEY_VARIABLE = "FACESTREAM_ADMIN_KEY"
+"""Environment variable of the launcher: requests that carry it may load and unload models. Unset: nobody may."""
+
 NETWORKS_VARIABLE = "FACESTREAM_NETWORKS"
 """Environment variable: `cpu` where the networks run on the processor whatever else the machine has. Set by the
 launcher of the server without a container."""
+
+VIDEO_ENCODER_VARIABLE = "FACESTREAM_VIDEO_ENCODER"
+"""Environment variable: who encodes H.264. `x264` the processor, `nvenc` an NVIDIA GPU, `auto` (unset) the GPU where it
+has an encoder that works, and the processor elsewhere."""
 
 AVATARS_VARIABLE = "FACESTREAM_AVATARS"
 """Environment variable: a folder with the user's own avatar bundles, beside the ready ones of `avatar_store`."""

@@ -11,7 +11,13 @@ import threading
 from pathlib import Path
 from types import FrameType
 
-from facestream.contract import AVATARS_VARIABLE, MAX_QUALITY_VARIABLE, MAX_SESSIONS_VARIABLE, VOICES_VARIABLE
+from facestream.contract import (
+    ADMIN_KEY_VARIABLE,
+    AVATARS_VARIABLE,
+    MAX_QUALITY_VARIABLE,
+    MAX_SESSIONS_VARIABLE,
+    VOICES_VARIABLE,
+)
 from facestream.quality import NAMES
 from facestream.server import FetchError, ServerError, TritonServer
 from facestream.server.wheel import checkout
@@ -47,7 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="S",
         help="on SIGTERM, give live sessions so long to end (default: %(default)g)",
     )
-    parser.add_argument("--log-file", type=Path, metavar="FILE", help="keep the server's log")
+    parser.add_argument("--log-file", metavar="FILE", help="keep the server's log; -: pass it on to standard output")
     parser.set_defaults(func=run)
 
 
@@ -82,17 +88,30 @@ def run(arguments: argparse.Namespace) -> int:
         metrics_port=arguments.metrics_port,
         log_file=arguments.log_file,
         environment=environment,
+        admin_key=os.environ.get(ADMIN_KEY_VARIABLE) or None,
     )
+    return watch(server, arguments.drain_seconds)
+
+
+def watch(server: TritonServer, drain_seconds: float, start_seconds: float = 120.0) -> int:
+    """Run a server until a signal comes (returns 0) or the server or one of its stages ends by itself (returns 1).
+
+    drain_seconds: how long live sessions have to end on SIGTERM. start_seconds: how long the models may load.
+    """
     told = threading.Event()
     received: list[int] = []
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         received.append(number)
         told.set()
+        if not started:  # nothing to drain yet: do not wait for models to load
+            raise KeyboardInterrupt
 
+    started = False
     previous = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        server.start()
+        server.start(start_seconds)
+        started = True
         print(f"ready: gRPC {server.grpc_url}, HTTP {server.http_url}, metrics {server.metrics_url}", flush=True)
         while not told.wait(1.0):
             crashed = server.crashed()
@@ -101,11 +120,13 @@ def run(arguments: argparse.Namespace) -> int:
                 # Ending lets whoever supervises this process start a whole one: Triton would go on half dead.
                 print(f"facestream serve: {what}:\n{os.linesep.join(server.log.splitlines()[-20:])}", file=sys.stderr)
                 return 1
-        if received[0] == signal.SIGTERM and arguments.drain_seconds > 0.0:
-            print(f"draining: no new sessions, live ones have {arguments.drain_seconds:g} s", flush=True)
+        if received[0] == signal.SIGTERM and drain_seconds > 0.0:
+            print(f"draining: no new sessions, live ones have {drain_seconds:g} s", flush=True)
             signal.signal(signal.SIGINT, signal.default_int_handler)  # a Ctrl-C now: enough waited
             with contextlib.suppress(KeyboardInterrupt):
-                server.drain(arguments.drain_seconds)
+                server.drain(drain_seconds)
+        return 0
+    except KeyboardInterrupt:
         return 0
     except (FetchError, ServerError) as error:
         print(f"facestream serve: {error}", file=sys.stderr)

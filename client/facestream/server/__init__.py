@@ -5,7 +5,8 @@
 ...     print(server.grpc_url)
 """
 
-from facestream.server.launch import ServerError, TritonServer
+from facestream.server.errors import ServerError
+from facestream.server.launch import TritonServer
 from facestream.server.wheel import FetchError
 
 __all__ = ["FetchError", "ServerError", "TritonServer"]

@@ -17,10 +17,11 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO
 
-from facestream.contract import NETWORKS_VARIABLE
-from facestream.server import drain, libpython, process_group, wheel
+from facestream.server import drain, process_group
+from facestream.server.errors import ServerError
+from facestream.server.log import Log
+from facestream.server.program import Program, WheelProgram, model_control
 
 SHARED_MEMORY = Path("/dev/shm")
 """Where Triton's Python backend passes tensors between the server and its stubs."""
@@ -51,18 +52,16 @@ _MALLOC = ":".join(
 _DIE_WITH_PARENT = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execv(sys.argv[1], sys.argv[1:])"
 
 
-class ServerError(RuntimeError):
-    """The server did not start or did not stay up; the message holds what the server itself said."""
-
-
 class TritonServer:
     """One Triton server on a model repository; a context manager that starts and stops it.
 
     repository: folder with one folder per model.
     models: load only these, and what ensembles among them need; None loads all, which is how it is deployed.
-    host: address to listen on. Ports left out are chosen among the free ones.
-    log_file: the server's own log; left out, it lives as long as the server.
+    host: address to listen on; http_host: another one for HTTP. Ports left out are chosen among the free ones.
+    log_file: the server's own log; left out, it lives as long as the server. "-": standard output, as in a container.
     environment: variables for the server and its Python stages, over those of this process.
+    program: which Triton server; left out, the one of pip's wheel.
+    admin_key: lets requests that carry it load and unload models; see :func:`facestream.server.program.model_control`.
     """
 
     def __init__(
@@ -76,38 +75,40 @@ class TritonServer:
         metrics_port: int | None = None,
         log_file: Path | str | None = None,
         environment: Mapping[str, str] | None = None,
+        program: Program | None = None,
+        admin_key: str | None = None,
+        http_host: str | None = None,
     ) -> None:
         self.repository = Path(repository).resolve()
         self.models = models
         self.host = host
+        self.http_host = http_host or host
         self.grpc_port, self.http_port, self.metrics_port = _ports(host, grpc_port, http_port, metrics_port)
-        self._log_file = Path(log_file).resolve() if log_file is not None else None
+        self._log_file = log_file
         self._environment = dict(environment or {})
+        self._program = program or WheelProgram()
+        self._admin_key = admin_key
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
-        self._log: IO[bytes] | None = None
+        self._log: Log | None = None
         self._stages: dict[int, str] = {}
 
     # --- addresses --------------------------------------------------------------------------------------------
 
     @property
-    def _reached_at(self) -> str:
-        return "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
-
-    @property
     def grpc_url(self) -> str:
         """host:port, as gRPC clients take it."""
-        return f"{self._reached_at}:{self.grpc_port}"
+        return f"{_reached_at(self.host)}:{self.grpc_port}"
 
     @property
     def http_url(self) -> str:
         """host:port, as Triton's HTTP clients take it."""
-        return f"{self._reached_at}:{self.http_port}"
+        return f"{_reached_at(self.http_host)}:{self.http_port}"
 
     @property
     def metrics_url(self) -> str:
         """Address of the Prometheus metrics."""
-        return f"http://{self._reached_at}:{self.metrics_port}/metrics"
+        return f"http://{_reached_at(self.host)}:{self.metrics_port}/metrics"
 
     @property
     def pid(self) -> int:
@@ -118,15 +119,8 @@ class TritonServer:
 
     @property
     def log(self) -> str:
-        """What the server has logged so far."""
-        file = self._log_path
-        return file.read_text(errors="replace") if file is not None and file.is_file() else ""
-
-    @property
-    def _log_path(self) -> Path | None:
-        if self._log_file is not None:
-            return self._log_file
-        return self._folder / "server.log" if self._folder is not None else None
+        """What the server has logged so far; of a log on standard output, the last lines."""
+        return self._log.text() if self._log is not None else ""
 
     # --- life -------------------------------------------------------------------------------------------------
 
@@ -140,32 +134,21 @@ class TritonServer:
             raise ServerError("the server is running already")
         if not self.repository.is_dir():
             raise ServerError(f"model repository {self.repository} is not a folder")
-        program = wheel.Server.fetched()
-        library = libpython.find()
-        if library is None:
-            raise ServerError(
-                f"{libpython.name()} not found, and Triton's Python backend needs it: {libpython.remedy()}"
-            )
-        self._check_ports()
-        remove_stale_shared_memory()
         self._folder = Path(tempfile.mkdtemp(prefix="facestream-"))
-        backends = self._folder / "backends"
-        backends.mkdir()
-        (backends / "python").symlink_to(program.python_backend)
-        (backends / "onnxruntime").symlink_to(Path(__file__).parent / "onnxruntime_backend")
-        log = self._log_path
-        assert log is not None
-        log.parent.mkdir(parents=True, exist_ok=True)
-        self._log = log.open("wb")
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _DIE_WITH_PARENT, *self._command(program, backends)],
-            env=self._variables(program, library),
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # a Ctrl-C in the terminal is for the launcher, which drains first
-        )
         try:
+            program, variables = self._program.prepare(self._folder)
+            self._check_ports()
+            remove_stale_shared_memory()
+            self._log = Log(self._log_file if self._log_file is not None else self._folder / "server.log")
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _DIE_WITH_PARENT, *program, *self._options()],
+                env=self._variables(variables),
+                stdin=subprocess.DEVNULL,
+                stdout=self._log.sink,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a Ctrl-C in the terminal is for the launcher, which drains first
+            )
+            self._log.begin()
             self._wait_ready(timeout)
         except BaseException:
             self.stop()
@@ -241,7 +224,7 @@ class TritonServer:
             self._log.close()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
-        self._process = self._folder = self._log = None
+        self._process = self._folder = None
 
     def __enter__(self) -> TritonServer:
         self.start()
@@ -254,56 +237,41 @@ class TritonServer:
 
     # --- parts ------------------------------------------------------------------------------------------------
 
-    def _command(self, program: wheel.Server, backends: Path) -> list[str]:
-        command = [
-            str(program.program),
+    def _options(self) -> list[str]:
+        return [
             f"--model-repository={self.repository}",
-            f"--backend-directory={backends}",
-            f"--http-address={self.host}",
+            f"--http-address={self.http_host}",
             f"--http-port={self.http_port}",
             f"--grpc-address={self.host}",
             f"--grpc-port={self.grpc_port}",
             f"--metrics-address={self.host}",
             f"--metrics-port={self.metrics_port}",
             "--metrics-config=summary_latencies=true",
-            "--allow-gpu-metrics=false",
-            "--pinned-memory-pool-byte-size=0",
             # Completing a configuration starts each Python stage one more time, only to ask it.
             "--disable-auto-complete-config",
             f"--exit-timeout-secs={EXIT_SECONDS}",
             f"--backend-config=python,shm-region-prefix-name={_prefix(os.getpid(), self.grpc_port)}",
             "--backend-config=python,stub-timeout-seconds=120",
+            *model_control(self.models, self._admin_key),
         ]
-        if self.models is None:
-            return [*command, "--model-control-mode=none"]
-        return [*command, "--model-control-mode=explicit", *(f"--load-model={name}" for name in self.models)]
 
-    def _variables(self, program: wheel.Server, library: Path) -> dict[str, str]:
-        python = Path(sys.executable)
-        # The stub runs on the first python3 of PATH: it must be this very environment.
-        if not (python.parent / "python3").exists():
-            raise ServerError(
-                f"{python.parent} has no python3 beside {python.name}, which Triton's Python backend needs"
-            )
+    def _variables(self, of_program: Mapping[str, str]) -> dict[str, str]:
         variables = dict(os.environ)
         # Each stage is one process on one or two cores: pools of threads under numpy only get in each other's way.
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             variables.setdefault(name, "1")
         variables.setdefault("GLIBC_TUNABLES", _MALLOC)
         variables.update(self._environment)
-        variables["PATH"] = f"{python.parent}{os.pathsep}{variables.get('PATH', os.defpath)}"
-        libraries = [str(program.libraries), str(library.parent), variables.get("LD_LIBRARY_PATH", "")]
-        variables["LD_LIBRARY_PATH"] = os.pathsep.join(folder for folder in libraries if folder)
+        variables.update(of_program)
         assert self._folder is not None
-        variables[NETWORKS_VARIABLE] = "cpu"  # by the backend of ours that stands in for NVIDIA's
         variables[drain.VARIABLE] = str(self._folder / drain.FILE_NAME)
         return variables
 
     def _check_ports(self) -> None:
-        for name in ("grpc", "http", "metrics"):
+        for name, host in (("grpc", self.host), ("http", self.http_host), ("metrics", self.host)):
             port = getattr(self, f"{name}_port")
-            if not port_is_free(self.host, port):
-                raise ServerError(f"{name} port {port} of {self.host} is taken: choose another with --{name}-port")
+            if not port_is_free(host, port):
+                raise ServerError(f"{name} port {port} of {host} is taken: choose another with --{name}-port")
 
     def _wait_ready(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
@@ -370,6 +338,10 @@ def _stubs(group: int) -> dict[int, str]:
 
     commands = process_group.of_each(group, command)
     return {pid: words[8] for pid, words in commands if words[0].endswith("triton_python_backend_stub")}
+
+
+def _reached_at(host: str) -> str:
+    return "127.0.0.1" if host in ("0.0.0.0", "::") else host
 
 
 def _prefix(pid: int, port: int) -> str:

@@ -1,0 +1,124 @@
+"""`python3 -m facestream.server.container`: what NVIDIA's image runs, in place of a bare `tritonserver`.
+
+It chooses the model repository (engines built for this very GPU, or the repository as it was committed), refuses a
+wrong setting by its name, passes the server's log on, and watches the server: a stage that crashes ends the container,
+so that its restart policy brings a whole one, and a SIGTERM lets live sessions end first. `docker-compose.yml` is where
+its environment is documented.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from facestream.cli.serve import watch
+from facestream.contract import ADMIN_KEY_VARIABLE, MAX_QUALITY_VARIABLE, MAX_SESSIONS_VARIABLE
+from facestream.quality import NAMES
+from facestream.server import TritonServer
+from facestream.server.log import STANDARD_OUTPUT
+from facestream.server.program import ImageProgram
+
+RUNTIME_VARIABLE = "FACESTREAM_RUNTIME"
+AS_COMMITTED = "onnxruntime"
+RUNTIMES = {
+    "tensorrt": "TensorRT engines built for this GPU",
+    "onnxruntime-cuda": "a repository assembled for this GPU, its networks run by ONNX Runtime's CUDA provider",
+    "onnxruntime-tensorrt": "a repository assembled for this GPU, its networks run by ONNX Runtime's TensorRT provider",
+    AS_COMMITTED: "the repository as it was committed, its networks run by ONNX Runtime",
+}
+
+START_SECONDS = 900.0
+"""ONNX Runtime's TensorRT provider builds its engines while the models load; engines built before load in seconds."""
+
+
+class SettingError(ValueError):
+    """A setting that the container was started with cannot be; the message says what it should be."""
+
+
+def repository(environment: Mapping[str, str], models: Path, engines: Path) -> Path:
+    """The model repository to serve: what FACESTREAM_RUNTIME names.
+
+    models: the repository as it was committed. engines: the folder of what was built for one GPU. Raises SettingError
+    when the runtime is unknown, or when what was built is missing, of another GPU, stale or half done.
+    """
+    runtime = environment.get(RUNTIME_VARIABLE) or AS_COMMITTED
+    if runtime not in RUNTIMES:
+        raise SettingError(f"{RUNTIME_VARIABLE} is {runtime!r}: expected one of {', '.join(RUNTIMES)}")
+    if runtime == AS_COMMITTED:
+        return models
+    command = [sys.executable, "-m", "export.engines.check", str(engines), "--models", str(models)]
+    done = subprocess.run(
+        [*command, "--runtime", runtime], stdout=subprocess.PIPE, text=True, env=dict(environment), check=False
+    )
+    lines = done.stdout.split("\n")
+    if done.returncode != 0 or not lines[0]:
+        lane = environment.get("FACESTREAM_LANE", "gpu")
+        service = "build-engines" if lane == "gpu" else f"build-engines-{lane}"
+        raise SettingError(
+            f"{RUNTIME_VARIABLE}={runtime} asks for {RUNTIMES[runtime]}, which {engines} does not hold (the reason is "
+            f"above). Build: docker compose run --rm {service}. Or serve slower, with nothing built: "
+            f"{RUNTIME_VARIABLE}={AS_COMMITTED}"
+        )
+    return Path(lines[0])
+
+
+def check_settings(environment: Mapping[str, str]) -> None:
+    """Raise SettingError for a variable that a stage would misread; an empty one counts as not set."""
+    sessions = environment.get(MAX_SESSIONS_VARIABLE) or "1"
+    if not sessions.isascii() or not sessions.isdigit() or int(sessions) < 1:
+        raise SettingError(f"{MAX_SESSIONS_VARIABLE} is {sessions!r}: expected a whole number of 1 or more")
+    quality = environment.get(MAX_QUALITY_VARIABLE) or NAMES[1]
+    if quality not in NAMES[1:]:
+        raise SettingError(f"{MAX_QUALITY_VARIABLE} is {quality!r}: expected one of {', '.join(NAMES[1:])}")
+    key = environment.get(ADMIN_KEY_VARIABLE) or "x" * 16
+    if len(key) < 16 or not key.isascii() or not key.isalnum():
+        raise SettingError(
+            f"{ADMIN_KEY_VARIABLE} has {len(key)} characters: expected 16 or more letters and digits, such as those of "
+            "`openssl rand -hex 16`: whoever has it can run any program as the server"
+        )
+
+
+def main(words: list[str] | None = None) -> int:
+    """Serve until a signal comes; returns the exit status, 2 for a wrong setting."""
+    parser = argparse.ArgumentParser(prog="facestream.server.container", description=__doc__)
+    parser.add_argument("--models", type=Path, default=Path("/models"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--engines", type=Path, default=Path("/engines"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--drain-seconds", type=float, default=30.0, metavar="S", help="default: %(default)g")
+    parser.add_argument(
+        "--http-inside",
+        action="store_true",
+        help="answer HTTP inside the container only: for servers of old releases, whose HTTP has known holes",
+    )
+    parser.add_argument("--ports", type=int, nargs=3, default=[8000, 8001, 8002], metavar="N", help="HTTP gRPC metrics")
+    arguments = parser.parse_args(words)
+    # Compose hands on a variable that is not set as an empty one.
+    for name in [name for name, value in os.environ.items() if name.startswith("FACESTREAM_") and not value]:
+        del os.environ[name]
+    try:
+        check_settings(os.environ)
+        served = repository(os.environ, arguments.models, arguments.engines)
+    except SettingError as error:
+        print(f"facestream: {error}", file=sys.stderr)
+        return 2
+    print(f"facestream: serving {served}: {RUNTIMES[os.environ.get(RUNTIME_VARIABLE, AS_COMMITTED)]}", flush=True)
+    http, grpc, metrics = arguments.ports
+    server = TritonServer(
+        served,
+        host="0.0.0.0",
+        http_host="127.0.0.1" if arguments.http_inside else None,
+        http_port=http,
+        grpc_port=grpc,
+        metrics_port=metrics,
+        log_file=STANDARD_OUTPUT,
+        program=ImageProgram(),
+        admin_key=os.environ.get(ADMIN_KEY_VARIABLE),
+    )
+    return watch(server, arguments.drain_seconds, START_SECONDS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

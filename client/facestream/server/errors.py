@@ -1,0 +1,7 @@
+"""What can go wrong with a server of this machine."""
+
+from __future__ import annotations
+
+
+class ServerError(RuntimeError):
+    """The server did not start or did not stay up; the message holds what the server itself said."""

@@ -1,0 +1,63 @@
+"""Where a server's log goes: into a file, or on to standard output, as a container's engine collects it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections import deque
+from pathlib import Path
+from typing import IO
+
+STANDARD_OUTPUT = "-"
+"""The name that stands for standard output."""
+
+KEPT_LINES = 2000
+"""Lines of a log on standard output that are kept, to say why a start failed."""
+
+
+class Log:
+    """The log of one server process.
+
+    file: written anew; "-": standard output, of which the last lines are kept in memory.
+    """
+
+    def __init__(self, file: Path | str) -> None:
+        self._path = None if str(file) == STANDARD_OUTPUT else Path(file).resolve()
+        self._lines: deque[bytes] = deque(maxlen=KEPT_LINES)
+        self._reader: threading.Thread | None = None
+        self._source: IO[bytes] | None = None
+        self.sink: IO[bytes]
+        """What the process writes into."""
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self.sink = self._path.open("wb")
+        else:
+            source, sink = os.pipe()
+            self._source, self.sink = os.fdopen(source, "rb"), os.fdopen(sink, "wb")
+
+    def begin(self) -> None:
+        """To be called once the process has inherited the sink: from now on its lines are passed on."""
+        self.sink.close()
+        if self._source is not None:
+            self._reader = threading.Thread(target=self._pass_on, args=(self._source,), daemon=True)
+            self._reader.start()
+
+    def text(self) -> str:
+        """What was logged so far, or the last lines of it."""
+        if self._path is None:
+            return b"".join(list(self._lines)).decode(errors="replace")
+        return self._path.read_text(errors="replace") if self._path.is_file() else ""
+
+    def close(self) -> None:
+        """End passing lines on; the process must have ended."""
+        self.sink.close()
+        if self._reader is not None:
+            self._reader.join(timeout=2.0)
+
+    def _pass_on(self, source: IO[bytes]) -> None:
+        with source:
+            for line in source:
+                self._lines.append(line)
+                sys.stdout.buffer.write(line)
+                sys.stdout.buffer.flush()

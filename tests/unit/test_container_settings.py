@@ -1,0 +1,95 @@
+"""What a container is started with is checked before the server starts: a stage would misread it, and say nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from facestream.server.container import AS_COMMITTED, RUNTIME_VARIABLE, SettingError, check_settings, main, repository
+from facestream.server.program import ADMIN_HEADER, model_control
+
+MODELS, ENGINES = Path("/models"), Path("/engines")
+
+
+@pytest.fixture
+def checker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stand-in for export.engines.check, which a test fills with what it should say."""
+    folder = tmp_path / "export" / "engines"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    (folder.parent / "__init__.py").touch()
+    monkeypatch.chdir(tmp_path)
+    return folder / "check.py"
+
+
+def test_the_repository_as_committed_needs_nothing_built() -> None:
+    assert repository({RUNTIME_VARIABLE: AS_COMMITTED}, MODELS, ENGINES) == MODELS
+    assert repository({}, MODELS, ENGINES) == MODELS
+
+
+def test_engines_that_were_checked_are_served(checker: Path) -> None:
+    checker.write_text(
+        "import sys\nprint('/engines/tesla-t4/model_repository')\nprint(sys.argv[1:], file=sys.stderr)\n"
+    )
+    environment = {**os.environ, RUNTIME_VARIABLE: "tensorrt"}
+    assert repository(environment, MODELS, ENGINES) == Path("/engines/tesla-t4/model_repository")
+
+
+@pytest.mark.parametrize("body", ["raise SystemExit('stale')", "print('/engines/x')\nraise SystemExit(1)", "print()"])
+@pytest.mark.parametrize(("lane", "service"), [("gpu", "build-engines"), ("v100", "build-engines-v100")])
+def test_engines_that_fail_the_check_are_never_served(checker: Path, body: str, lane: str, service: str) -> None:
+    """Neither a half-built repository nor, silently, the slower one."""
+    checker.write_text(body)
+    environment = {**os.environ, RUNTIME_VARIABLE: "tensorrt", "FACESTREAM_LANE": lane}
+    with pytest.raises(SettingError, match=rf"docker compose run --rm {service}\. .*{RUNTIME_VARIABLE}={AS_COMMITTED}"):
+        repository(environment, MODELS, ENGINES)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        (RUNTIME_VARIABLE, "trt", "'trt': expected one of tensorrt"),
+        ("FACESTREAM_MAX_SESSIONS", "0", "'0': expected a whole number of 1 or more"),
+        ("FACESTREAM_MAX_SESSIONS", "many", "'many': expected a whole number"),
+        ("FACESTREAM_MAX_QUALITY", "best", "'best': expected one of fast, standard, high"),
+        ("FACESTREAM_ADMIN_KEY", "secret", "6 characters: expected 16 or more"),
+        ("FACESTREAM_ADMIN_KEY", "0123456789abcde:", "letters and digits"),
+    ],
+)
+def test_a_wrong_setting_is_told_by_its_name(
+    name: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert main([]) == 2
+    said = capsys.readouterr().err
+    assert name in said
+    assert told in said
+
+
+def test_the_key_itself_is_not_logged(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("FACESTREAM_ADMIN_KEY", "hunter2")
+    main([])
+    assert "hunter2" not in "".join(capsys.readouterr())
+
+
+def test_a_variable_that_compose_hands_on_empty_counts_as_unset() -> None:
+    check_settings({"FACESTREAM_MAX_SESSIONS": "", "FACESTREAM_MAX_QUALITY": "", "FACESTREAM_ADMIN_KEY": ""})
+
+
+def test_outside_of_the_image_the_way_without_a_container_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv(RUNTIME_VARIABLE, raising=False)
+    assert main(["--models", str(tmp_path)]) == 1
+    assert "facestream serve" in capsys.readouterr().err
+
+
+def test_nobody_may_load_models_unless_a_key_is_given() -> None:
+    assert model_control(None, None) == ["--model-control-mode=none"]
+    with_key = model_control(None, "0123456789abcdef")
+    assert with_key[:2] == ["--model-control-mode=explicit", "--load-model=*"]
+    assert {word.partition("=")[0] for word in with_key[2:]} == {"--grpc-restricted-protocol", "--http-restricted-api"}
+    assert all(word.endswith(f"=model-repository:{ADMIN_HEADER}=0123456789abcdef") for word in with_key[2:])
+    assert model_control(["avatar"], None) == ["--model-control-mode=explicit", "--load-model=avatar"]
