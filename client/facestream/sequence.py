@@ -99,12 +99,10 @@ class SequenceTable(Generic[State]):
                 del self._live[key]
             return len(idle)
 
-    @contextmanager
-    def request(self, correlation_id: int | str, *, start: bool, end: bool) -> Iterator[State]:
-        """The session's state for the time of one request.
+    def begin(self, correlation_id: int | str, *, start: bool) -> State:
+        """The session's state for one request, to be kept by `keep` where the request succeeds.
 
-        A START makes a fresh state, which is kept only if the request succeeds: a refused one changes nothing.
-        END forgets the state, whatever becomes of the request.
+        A START makes a fresh state, which nobody else sees until then.
 
         Raises:
             BadInput: the correlation id is not a non-zero integer.
@@ -121,19 +119,36 @@ class SequenceTable(Generic[State]):
         if start:
             if entry is None and self._admit is not None:
                 self._admit(live)
-            state = self._create(correlation_id)
-        elif entry is None:
+            return self._create(correlation_id)
+        if entry is None:
             raise SessionLost(
                 f"session {correlation_id} is not live here (ended, or idle for more than {self._idle_seconds:g} s); "
                 "begin anew with START"
             )
-        else:
-            state = entry[0]
+        return entry[0]
+
+    def keep(self, correlation_id: int, state: State) -> None:
+        """A request of the session succeeded, and this is its state."""
+        with self._lock:
+            self._live[correlation_id] = (state, self._clock())
+
+    def forget(self, correlation_id: int) -> None:
+        """The session has ended."""
+        with self._lock:
+            self._live.pop(correlation_id, None)
+
+    @contextmanager
+    def request(self, correlation_id: int | str, *, start: bool, end: bool) -> Iterator[State]:
+        """The session's state for the time of one request, raising what `begin` raises.
+
+        A START makes a fresh state, which is kept only if the request succeeds: a refused one changes nothing.
+        END forgets the state, whatever becomes of a request that began.
+        """
+        state = self.begin(correlation_id, start=start)
+        assert isinstance(correlation_id, int)
         try:
             yield state
-            with self._lock:
-                self._live[correlation_id] = (state, self._clock())
+            self.keep(correlation_id, state)
         finally:
             if end:
-                with self._lock:
-                    self._live.pop(correlation_id, None)
+                self.forget(correlation_id)

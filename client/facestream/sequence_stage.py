@@ -6,21 +6,25 @@ import abc
 import json
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic
 
 import numpy as np
-from numpy.typing import NDArray
 
 from facestream.admission import Door
+from facestream.array_namespace import HOST, Array, ArrayNamespace, choose
 from facestream.contract import SESSION_LOST, STATE_IDLE_SECONDS
 from facestream.sequence import BadInput, SequenceError, SequenceTable, State
 from facestream.triton_tensor import from_triton, to_triton
 
 _START, _END = 1, 2  # TRITONSERVER_REQUEST_FLAG_SEQUENCE_START, _END: bits, both set on a session of one request
 
-Tensors = Mapping[str, NDArray[Any]]
-"""Input tensors by name, without the leading batch dimension of 1: read-only views."""
+Tensors = Mapping[str, Array]
+"""Tensors by name, without the leading batch dimension of 1; those that come in are not to be written to.
+
+NumPy's arrays. In a stage on the GPU (`SequenceStage.arrays`) each lies where its maker left it: there or in the host's
+memory.
+"""
 
 
 class SequenceStage(abc.ABC, Generic[State]):
@@ -29,11 +33,20 @@ class SequenceStage(abc.ABC, Generic[State]):
     is_door: ClassVar[bool] = False
     """Whether sessions are admitted here: by one stage, which all ensembles pass and wait for."""
 
+    for_device: ClassVar[bool] = False
+    """Whether the stage can work on a GPU. Where Triton puts its instance on one, `step_together` is called instead of
+    `step`, and `arrays` are the GPU's."""
+
+    arrays: ArrayNamespace = HOST
+    """Where the stage's own arrays live."""
+
     def initialize(self, args: dict[str, str]) -> None:
         """Triton's call when the model is loaded."""
         config = json.loads(args["model_config"])
         self._name = config["name"]
         self._inputs = [tensor["name"] for tensor in config["input"]]
+        if self.for_device:
+            self.arrays = choose(args)
         self._sessions = SequenceTable(self.create, admit=Door().admit if self.is_door else None)
         self.load(args["model_repository"])
         self._closing = threading.Event()
@@ -48,11 +61,23 @@ class SequenceStage(abc.ABC, Generic[State]):
         """The state of a new session."""
 
     @abc.abstractmethod
-    def step(self, state: State, inputs: Tensors) -> Mapping[str, NDArray[Any]]:
+    def step(self, state: State, inputs: Tensors) -> Tensors:
         """Answers one request. Raises a SequenceError before it changes `state`."""
+
+    def step_together(self, waiting: Sequence[tuple[State, Tensors]]) -> list[Tensors | Exception]:
+        """Answers the requests of one call of a stage on the GPU, each of another session, in their order.
+
+        The answers are computed when this returns: whatever is queued on the GPU has been waited for, once for all.
+        A session whose request is refused gets an exception in place of an answer, and its state is as it was. What is
+        raised, a lack of memory for instance, is raised before any state has changed: the requests are then tried one
+        by one, so that each session answers for itself alone.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is for_device and has no step_together")
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Triton's call with the requests that wait, each of another session."""
+        if self.arrays.on_device:
+            return self._respond_together(requests)
         return [self._respond(request) for request in requests]
 
     def finalize(self) -> None:
@@ -68,27 +93,72 @@ class SequenceStage(abc.ABC, Generic[State]):
                 request.correlation_id(), start=bool(flags & _START), end=bool(flags & _END)
             ) as state:
                 outputs = self.step(state, self._read(request))
-        except SequenceError as error:
-            return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))
         except Exception as error:  # a fault of this stage must not fail the other sessions of the same call
-            pb_utils.Logger.log_error(traceback.format_exc())
-            return pb_utils.InferenceResponse(
-                error=pb_utils.TritonError(f"{SESSION_LOST}: fault in stage {self._name}: {error!r}")
-            )
+            return self._refusal(error)
         return pb_utils.InferenceResponse([to_triton(name, array[np.newaxis]) for name, array in outputs.items()])
+
+    def _respond_together(self, requests: list[Any]) -> list[Any]:
+        """The same for all requests of a call, of which the stage makes one piece of work."""
+        answers: list[Any] = [None] * len(requests)
+        waiting: dict[int, tuple[State, Tensors]] = {}
+        for number, request in enumerate(requests):
+            try:
+                state = self._sessions.begin(request.correlation_id(), start=bool(request.flags() & _START))
+                waiting[number] = (state, self._read(request))
+            except Exception as error:
+                answers[number] = self._refusal(error)
+        outcomes = self._outcomes(list(waiting.values())) if waiting else []
+        for (number, (state, _)), outcome in zip(waiting.items(), outcomes, strict=True):
+            answers[number] = self._answer(requests[number].correlation_id(), state, outcome)
+        for request in requests:
+            if request.flags() & _END:
+                self._sessions.forget(request.correlation_id())
+        return answers
+
+    def _outcomes(self, waiting: list[tuple[State, Tensors]]) -> list[Tensors | Exception]:
+        """What became of each request, whatever happens to the others."""
+        try:
+            return self.step_together(waiting)
+        except Exception as error:
+            if len(waiting) == 1:
+                return [error]
+        return [outcome for alone in waiting for outcome in self._outcomes([alone])]
+
+    def _answer(self, correlation_id: int, state: State, outcome: Tensors | Exception) -> Any:
+        import triton_python_backend_utils as pb_utils
+
+        if isinstance(outcome, Exception):
+            return self._refusal(outcome)
+        try:
+            tensors = [to_triton(name, array[None, ...]) for name, array in outcome.items()]
+        except Exception as error:
+            return self._refusal(error)
+        self._sessions.keep(correlation_id, state)
+        return pb_utils.InferenceResponse(tensors)
+
+    def _refusal(self, error: Exception) -> Any:
+        """The response that tells a session why it gets no answer."""
+        import triton_python_backend_utils as pb_utils
+
+        if isinstance(error, SequenceError):
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))
+        pb_utils.Logger.log_error("".join(traceback.format_exception(error)))
+        return pb_utils.InferenceResponse(
+            error=pb_utils.TritonError(f"{SESSION_LOST}: fault in stage {self._name}: {error!r}")
+        )
 
     def _read(self, request: Any) -> Tensors:
         import triton_python_backend_utils as pb_utils
 
-        inputs: dict[str, NDArray[Any]] = {}
+        inputs: dict[str, Array] = {}
         for name in self._inputs:
             tensor = pb_utils.get_input_tensor_by_name(request, name)
             if tensor is None:  # an optional input that was not sent
                 continue
-            array = from_triton(tensor)
+            array = from_triton(tensor, self.arrays)
             if array.shape[0] != 1:
                 raise BadInput(f"{name} holds {array.shape[0]} frames, expected 1 for each request")
-            inputs[name] = array[0]
+            inputs[name] = array[0, ...]
         return inputs
 
     def _evict(self) -> None:

@@ -1,23 +1,34 @@
-"""The avatars that this server shows: read-only bundles, loaded once and shared by all sessions."""
+"""The avatars that this server shows: read-only bundles, loaded once and shared by all sessions.
+
+On a GPU they are brought there once, and from then on every frame is given the very arrays that lie there.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Final
 
+import numpy as np
+from facestream.array_namespace import HOST, Array, ArrayNamespace
 from facestream.avatar.bundle import BUNDLE_SUFFIX, BundleError, load_bundle
 from facestream.sequence import BadInput, SessionRefused
-from numpy.typing import NDArray
 
-AvatarTensors = Mapping[str, NDArray[Any]]
+AvatarTensors = Mapping[str, Array]
+
+HELD: Final = 256
+"""Avatars that the shelf keeps, 1.3 MB each: 330 MB of host memory or of the GPU's. The one asked for longest ago goes
+first; sessions that show it keep it for themselves."""
 
 
 class AvatarShelf:
     """Bundles by name, from several folders; the first folder that holds a name wins."""
 
-    def __init__(self, folders: Sequence[Path]) -> None:
+    def __init__(self, folders: Sequence[Path], arrays: ArrayNamespace = HOST, held: int = HELD) -> None:
+        """`arrays` says where the tensors are kept, and `held` how many avatars at most."""
         self._folders = folders
+        self._arrays = arrays
+        self._held = held
         self._loaded: dict[str, tuple[Path, int, AvatarTensors]] = {}  # file, its modification time, tensors
 
     def names(self) -> list[str]:
@@ -29,7 +40,7 @@ class AvatarShelf:
 
         Raises:
             BadInput: there is no such avatar.
-            SessionRefused: its bundle is broken.
+            SessionRefused: its bundle is broken, or there is no memory left for it.
         """
         path = next((found for folder in self._folders if (found := folder / f"{name}{BUNDLE_SUFFIX}").is_file()), None)
         if path is None:
@@ -42,8 +53,18 @@ class AvatarShelf:
             except BundleError as error:
                 raise SessionRefused(f"AVATAR {name!r}: {error}") from error
             # Copies, because DLPack hands out writable arrays only, and would copy read-only ones for every frame.
-            held = (path, changed, {key: array.copy() for key, array in tensors.items()})
-            self._loaded[name] = held
+            try:
+                copies = {key: self._arrays.copy(np.ascontiguousarray(array)) for key, array in tensors.items()}
+                self._arrays.synchronize()
+            except MemoryError as error:  # CuPy's is one, too
+                raise SessionRefused(
+                    f"AVATAR {name!r}: no memory for it beside {len(self._loaded)} others: {error}; try again later"
+                ) from error
+            held = (path, changed, copies)
+        self._loaded.pop(name, None)
+        self._loaded[name] = held  # the last one in the order of the dictionary
+        while len(self._loaded) > self._held:
+            del self._loaded[next(iter(self._loaded))]
         return held[2]
 
 

@@ -1,14 +1,15 @@
 """avatar_store: the tensors of a session's avatar, and the first look at what it was asked for.
 
+Where Triton puts it on a GPU, the tensors lie there: 1.3 MB a frame that do not travel.
+
 The tier of quality is looked at here, too, though `stabilizer` draws it: what is refused here has moved no other stage.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from avatar_shelf import AvatarChoice, AvatarShelf
@@ -17,7 +18,6 @@ from facestream.contract import AVATARS_VARIABLE
 from facestream.quality import Quality, Tiers, check_quality
 from facestream.sequence import BadInput
 from facestream.sequence_stage import SequenceStage, Tensors
-from numpy.typing import NDArray
 
 _ADMITTED = np.array([True])
 
@@ -33,17 +33,19 @@ class _Choice:
 class TritonPythonModel(SequenceStage[_Choice]):
     """Triton's entry point."""
 
+    for_device = True
+
     def load(self, model_folder: str) -> None:
         folders = [Path(model_folder) / "avatars"]
         own = os.environ.get(AVATARS_VARIABLE)
-        self._shelf = AvatarShelf([Path(own), *folders] if own else folders)
+        self._shelf = AvatarShelf([Path(own), *folders] if own else folders, self.arrays)
 
         self._tiers = Tiers(_model_ready)
 
     def create(self, correlation_id: int) -> _Choice:
         return _Choice()
 
-    def step(self, state: _Choice, inputs: Tensors) -> Mapping[str, NDArray[Any]]:
+    def step(self, state: _Choice, inputs: Tensors) -> Tensors:
         try:
             name = decode_avatar_name(inputs["AVATAR"])
             quality = check_quality(int(inputs["QUALITY"][0])) if "QUALITY" in inputs else Quality.AUTO
@@ -54,6 +56,16 @@ class TritonPythonModel(SequenceStage[_Choice]):
         tensors = state.avatar.tensors(name, self._shelf)
         state.quality = quality
         return {"ADMITTED": _ADMITTED, **tensors}
+
+    def step_together(self, waiting: Sequence[tuple[_Choice, Tensors]]) -> list[Tensors | Exception]:
+        """There is nothing to compute: the arrays lie on the GPU already."""
+        outcomes: list[Tensors | Exception] = []
+        for state, inputs in waiting:
+            try:
+                outcomes.append(self.step(state, inputs))
+            except Exception as error:
+                outcomes.append(error)
+        return outcomes
 
 
 def _model_ready(name: str) -> bool:

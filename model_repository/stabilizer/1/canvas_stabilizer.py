@@ -32,10 +32,12 @@ further from the truth. A larger share smoothes more and costs likeness.
 TOLERANCE = (36.0, 36.0, 36.0, 0.146)
 """Difference at which the past of a pixel has lost its weight: RGB levels, cover."""
 
-_STILL_PX = 0.02
+STILL_PX = 0.02
 """Motion below this needs no resampling."""
-_SAME = 1e-3
+SAME = 1e-3
 """A difference below this share of the tolerance is none: there the new texture stands, and nothing fades for ever."""
+
+NOT_FINITE = "CANVAS_TEXTURE holds a value that is not finite; begin anew with START"
 
 
 class CanvasStabilizer:
@@ -68,7 +70,7 @@ class CanvasStabilizer:
         """
         self.check(frame_index)
         if not np.isfinite(texture).all():
-            raise SessionLost("CANVAS_TEXTURE holds a value that is not finite; begin anew with START")
+            raise SessionLost(NOT_FINITE)
         self._order.advance()
         steady = self._blend(texture, flow)
         self._texture, self._flow = cv2.merge(list(steady)), flow.copy()
@@ -79,7 +81,7 @@ class CanvasStabilizer:
         if self._texture is None or self._flow is None or not self._keep:
             return texture
         motion = flow - self._flow
-        moves = max(float(motion.max()), -float(motion.min())) > _STILL_PX
+        moves = max(float(motion.max()), -float(motion.min())) > STILL_PX
         past = cv2.split(_follow(self._texture, motion) if moves else self._texture)
         change = np.empty_like(texture)
         for before, now, difference in zip(past, texture, change, strict=True):
@@ -87,12 +89,12 @@ class CanvasStabilizer:
         excess = np.abs(change[3]) * (TOLERANCE[0] / TOLERANCE[3])
         for plane in change[:3]:
             np.maximum(excess, np.abs(plane), out=excess)
-        if float(excess.max()) < _SAME * TOLERANCE[0]:
+        if float(excess.max()) < SAME * TOLERANCE[0]:
             return texture
         excess *= 1.0 / TOLERANCE[0]
         excess *= excess
         weight = np.maximum(self._keep - self._keep * excess, 0.0)
-        weight *= excess > _SAME * _SAME
+        weight *= excess > SAME * SAME
         change *= weight
         change += texture
         return change

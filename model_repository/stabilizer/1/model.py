@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from canvas_stabilizer import CanvasStabilizer
+from canvas_stabilizer import NOT_FINITE, CanvasStabilizer
+from canvas_stabilizer_array import ArrayCanvasStabilizer, steady_together
+from facestream.array_namespace import Array
 from facestream.quality import Quality, Tiers, automatic_limit
+from facestream.sequence import SessionLost
 from facestream.sequence_stage import SequenceStage, Tensors
 from facestream.triton_tensor import from_triton
 from governor import Governor
-from numpy.typing import NDArray
 from refiners import Refined, Refiners
 from tier_fade import TierFade, Weights, main_tier, mix, models
 
@@ -27,25 +29,29 @@ class _Portrayal:
     def __init__(self, correlation_id: int) -> None:
         self.correlation_id = correlation_id
         self.fade = TierFade()
-        self.stabilizer = CanvasStabilizer()
+        self.stabilizer = CanvasStabilizer()  # on the processor
+        self.array_stabilizer = ArrayCanvasStabilizer()  # on a GPU
 
 
 class _Plan(NamedTuple):
     """What is drawn for one frame beside the texture that came."""
 
     weights: Weights
-    textures: Mapping[Quality, NDArray[np.float32]]
+    textures: Mapping[Quality, Array]
 
 
 class TritonPythonModel(SequenceStage[_Portrayal]):
     """Triton's entry point.
 
-    `execute` first has the refiners draw the frames of all its requests together, then steps through them.
+    `execute` first has the refiners draw the frames of all its requests together. Then it steps through them on a
+    processor, or steadies them together on a GPU, where nothing but a flag for each frame comes back to the host.
     """
+
+    for_device = True
 
     def load(self, model_folder: str) -> None:
         cv2.setNumThreads(1)  # stages share the cores
-        self._refiners = Refiners(_warn)
+        self._refiners = Refiners(_warn, arrays=self.arrays)
         self._tiers = Tiers(lambda name: True)  # which of them are ready is asked where it matters
         self._governor = Governor(automatic_limit())
         self._plans: dict[int, _Plan] = {}
@@ -64,12 +70,47 @@ class TritonPythonModel(SequenceStage[_Portrayal]):
         self._governor.worked(time.perf_counter() - began)
         return responses
 
-    def step(self, state: _Portrayal, inputs: Tensors) -> Mapping[str, NDArray[Any]]:
+    def step(self, state: _Portrayal, inputs: Tensors) -> Tensors:
         plan = self._plans.pop(state.correlation_id, None) or _Plan(state.fade.next(Quality.FAST), {})
         texture, weights = mix(inputs["CANVAS_TEXTURE"], plan.weights, plan.textures)
         steady = state.stabilizer.step(texture, inputs["CANVAS_FLOW"], int(inputs["FRAME_INDEX"][0]))
         state.fade.advance(weights)
         return {"STABLE_TEXTURE": steady, "QUALITY_USED": np.array([main_tier(weights)], np.uint8)}
+
+    def step_together(self, waiting: Sequence[tuple[_Portrayal, Tensors]]) -> list[Tensors | Exception]:
+        outcomes: list[Tensors | Exception] = []
+        drawn: list[tuple[int, _Portrayal, Weights]] = []  # number of the request, its session, what is in its texture
+        mixed: list[Array] = []
+        moved: list[Array] = []
+        for state, inputs in waiting:
+            try:
+                state.array_stabilizer.check(int(inputs["FRAME_INDEX"][0]))
+            except SessionLost as error:
+                outcomes.append(error)
+                continue
+            plan = self._plans.get(state.correlation_id) or _Plan(state.fade.next(Quality.FAST), {})
+            texture, weights = mix(self.arrays.asarray(inputs["CANVAS_TEXTURE"]), plan.weights, plan.textures)
+            drawn.append((len(outcomes), state, weights))
+            mixed.append(texture)
+            moved.append(self.arrays.asarray(inputs["CANVAS_FLOW"]))
+            outcomes.append(SessionLost(NOT_FINITE))
+        if not drawn:
+            return outcomes
+        xp = self.arrays.xp
+        flows = xp.stack(moved)
+        steadied = steady_together(xp, [state.array_stabilizer.past for _, state, _ in drawn], xp.stack(mixed), flows)
+        (finite,) = self.arrays.to_host([steadied.finite])
+        for i, (number, state, weights) in enumerate(drawn):
+            if not finite[i]:
+                continue
+            past = steadied.past(i, flows)
+            state.array_stabilizer.advance(past)
+            state.fade.advance(weights)
+            outcomes[number] = {
+                "STABLE_TEXTURE": past.texture,
+                "QUALITY_USED": np.array([main_tier(weights)], np.uint8),
+            }
+        return outcomes
 
     def _draw(self, requests: Sequence[Any]) -> dict[int, _Plan]:
         """The plans of these requests by correlation id; each is of another session."""
@@ -82,18 +123,18 @@ class TritonPythonModel(SequenceStage[_Portrayal]):
             session = request.correlation_id()
             state = None if request.flags() & _START else self._sessions.peek(session)
             tensor = pb_utils.get_input_tensor_by_name(request, "QUALITY")
-            asked = Quality.AUTO if tensor is None else _tier(int(from_triton(tensor).flat[0]))
+            asked = Quality.AUTO if tensor is None else _tier(int(from_triton(tensor, self.arrays)[0, 0]))
             fade = TierFade() if state is None else state.fade
             weights[session] = fade.next(self._target(session, asked))
             for tier in models(weights[session]):
                 wanted.setdefault(tier, []).append(request)
                 drawn_for.setdefault(tier, []).append(session)
         refined: dict[Quality, Refined] = self._refiners.draw(wanted) if wanted else {}
-        textures: dict[int, dict[Quality, NDArray[np.float32]]] = {session: {} for session in weights}
+        textures: dict[int, dict[Quality, Array]] = {session: {} for session in weights}
         for tier, answer in refined.items():
-            self._governor.refined(tier, len(answer.textures), answer.seconds)
-            for session, texture in zip(drawn_for[tier], answer.textures, strict=True):
-                textures[session][tier] = texture
+            self._governor.refined(tier, answer.textures.shape[0], answer.seconds)
+            for i, session in enumerate(drawn_for[tier]):
+                textures[session][tier] = answer.textures[i, ...]
         return {session: _Plan(weights[session], textures[session]) for session in weights}
 
     def _target(self, session: int, asked: Quality) -> Quality:

@@ -1,7 +1,8 @@
 """Calls the models of the better tiers from within the stage: business logic scripting (BLS) of Triton.
 
 All frames of one call of the stage that a tier draws go in one request, and the tiers run side by side. What a refiner
-takes has the names of the stage's own inputs, so a frame's tensors are handed on where they lie.
+takes has the names of the stage's own inputs, so a frame's tensors are handed on where they lie. What it gives comes
+to where the stage works: the host's memory, or the GPU.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from facestream.array_namespace import HOST, Array, ArrayNamespace
 from facestream.quality import REFINERS, Quality
 from facestream.triton_tensor import from_triton, to_triton
-from numpy.typing import NDArray
 
 OUTPUT: Final = "REFINED_TEXTURE"
 INPUTS: Final = (
@@ -34,17 +35,23 @@ REST_SECONDS: Final = 5.0
 class Refined(NamedTuple):
     """What one refiner gave for a batch of frames."""
 
-    textures: NDArray[np.float32]
-    """(n, 4, h, w), in the order of the requests."""
+    textures: Array
+    """(n, 4, h, w) float32, in the order of the requests."""
     seconds: float
 
 
 class Refiners:
     """The refiner models of this server."""
 
-    def __init__(self, warn: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
-        """`warn` is told of a failure in words for the server's log."""
+    def __init__(
+        self,
+        warn: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        arrays: ArrayNamespace = HOST,
+    ) -> None:
+        """`warn` is told of a failure in words for the server's log; `arrays` says where the stage works."""
         self._warn = warn
+        self._arrays = arrays
         self._clock = clock
         self._resting: dict[Quality, float] = {}
         self._answered: dict[Quality, bool] = {}  # what the server was last told of each
@@ -78,21 +85,36 @@ class Refiners:
         import triton_python_backend_utils as pb_utils  # exists inside of Triton's Python stub only
 
         began = time.perf_counter()
+        memory = pb_utils.TRITONSERVER_MEMORY_GPU if self._arrays.on_device else pb_utils.TRITONSERVER_MEMORY_CPU
         request = pb_utils.InferenceRequest(
             model_name=REFINERS[tier],
             requested_output_names=[OUTPUT],
-            inputs=[_batch(name, requests) for name in INPUTS],
-            preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
+            inputs=[self._batch(name, requests) for name in INPUTS],
+            preferred_memory=pb_utils.PreferredMemory(memory, self._arrays.device),
         )
         response = await request.async_exec()
         if response.has_error():
             self._rest(tier, response.error().message())
             return None
-        textures = from_triton(pb_utils.get_output_tensor_by_name(response, OUTPUT)).copy()
-        if not np.isfinite(textures).all():
+        output = pb_utils.get_output_tensor_by_name(response, OUTPUT)
+        textures = self._arrays.copy(from_triton(output, self._arrays))
+        xp = self._arrays.xp
+        if not bool(xp.all(xp.isfinite(textures))):
             self._rest(tier, f"{OUTPUT} holds a value that is not finite")
             return None
         return Refined(textures, time.perf_counter() - began)
+
+    def _batch(self, name: str, requests: Sequence[Any]) -> Any:
+        """One input of all requests together; that of a single one as it lies."""
+        import triton_python_backend_utils as pb_utils
+
+        tensors = [pb_utils.get_input_tensor_by_name(request, name) for request in requests]
+        if len(tensors) == 1:
+            return tensors[0]
+        parts = [from_triton(tensor, self._arrays) for tensor in tensors]
+        if all(isinstance(part, np.ndarray) for part in parts):
+            return to_triton(name, np.concatenate(parts))
+        return to_triton(name, self._arrays.xp.concat([self._arrays.asarray(part) for part in parts]))
 
     def _rest(self, tier: Quality, reason: str) -> None:
         self._resting[tier] = self._clock() + REST_SECONDS
@@ -104,13 +126,3 @@ def model_ready(name: str) -> bool:
     import triton_python_backend_utils as pb_utils
 
     return bool(pb_utils.is_model_ready(name))
-
-
-def _batch(name: str, requests: Sequence[Any]) -> Any:
-    """One input of all requests together; that of a single one as it lies."""
-    import triton_python_backend_utils as pb_utils
-
-    tensors = [pb_utils.get_input_tensor_by_name(request, name) for request in requests]
-    if len(tensors) == 1:
-        return tensors[0]
-    return to_triton(name, np.concatenate([from_triton(tensor) for tensor in tensors]))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
+from facestream.array_namespace import Array
 from facestream.quality import REFINERS, Quality
-from numpy.typing import NDArray
 
 FADE_FRAMES = 8
 """From one tier to the next in 0.27 s."""
@@ -51,13 +50,11 @@ def main_tier(weights: Weights) -> Quality:
     return max(weights, key=lambda tier: (weights[tier], tier))
 
 
-def mix(
-    fast: NDArray[np.float32], weights: Weights, refined: Mapping[Quality, NDArray[np.float32]]
-) -> tuple[NDArray[np.float32], Weights]:
+def mix(fast: Array, weights: Weights, refined: Mapping[Quality, Array]) -> tuple[Array, Weights]:
     """The texture with these shares, and the shares that are really in it: those of a tier that failed are FAST's.
 
     Args:
-        fast: (4, h, w): the texture as it came.
+        fast: (4, h, w) float32: the texture as it came.
         weights: shares of the tiers.
         refined: textures like `fast` of the tiers above it, without those that failed.
     """
@@ -67,7 +64,7 @@ def mix(
     if 1.0 in drawn.values():
         return refined[next(iter(drawn))], drawn
     rest = 1.0 - sum(drawn.values())
-    texture = np.float32(rest) * fast
+    texture = rest * fast
     for tier, weight in drawn.items():
-        texture += np.float32(weight) * refined[tier]
+        texture += weight * refined[tier]
     return texture, ({**drawn, Quality.FAST: rest} if rest > 1e-6 else drawn)

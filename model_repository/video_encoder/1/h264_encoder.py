@@ -3,39 +3,52 @@
 from __future__ import annotations
 
 import fractions
+from collections.abc import Callable
+from typing import Any, Literal
 
 import av
 import numpy as np
 from facestream.contract import FRAME_RATE, FRAME_SIZE, LOOKAHEAD_FRAMES
 from facestream.sequence import FrameOrder, SessionLost
+from h264_codec import X264, H264Codec
 from numpy.typing import NDArray
 
-_KEYFRAME_SECONDS = 2
-_QUALITY = "21"  # x264's constant rate factor: no difference to the eye at 512 x 512
+PixelFormat = Literal["yuv420p", "nv12"]
+
+
+def create_context(name: str) -> Any:
+    """FFmpeg's context of an encoder, not opened yet."""
+    return av.CodecContext.create(name, "w")
 
 
 class H264Encoder:
     """Encoder of one session: ITU-T H.264, Annex B byte stream, SPS and PPS before every keyframe."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        codec: H264Codec = X264,
+        pixel_format: PixelFormat = "yuv420p",
+        create: Callable[[str], Any] = create_context,
+    ) -> None:
+        """`pixel_format` is what the codec is given. `create` makes FFmpeg's codec context.
+
+        Raises:
+            av.FFmpegError: a codec in hardware cannot be opened; one on the processor is opened by its first frame.
+        """
         self._order = FrameOrder(-LOOKAHEAD_FRAMES)
-        self._codec = av.CodecContext.create("libx264", "w")
+        self._pixel_format = pixel_format
+        self._codec = create(codec.name)
         self._codec.width = self._codec.height = FRAME_SIZE
-        self._codec.pix_fmt = "yuv420p"
+        self._codec.pix_fmt = pixel_format
         self._codec.time_base = fractions.Fraction(1, FRAME_RATE)
         self._codec.framerate = fractions.Fraction(FRAME_RATE)
         self._codec.thread_count = 1  # sessions run side by side: threads within one would only fight
         # Said in the stream as well (ITU-T H.273): players that are not told guess BT.601, and the skin turns greyer.
         self._codec.color_range = 1  # limited
         self._codec.colorspace = self._codec.color_primaries = self._codec.color_trc = 1  # BT.709
-        self._codec.options = {
-            "preset": "ultrafast",
-            "tune": "zerolatency",
-            "profile": "baseline",
-            "crf": _QUALITY,
-            "g": str(_KEYFRAME_SECONDS * FRAME_RATE),
-            "x264-params": "repeat-headers=1:annexb=1:scenecut=0",
-        }
+        self._codec.options = dict(codec.options)
+        if codec.in_hardware:
+            self._codec.open()  # a card that is out of encoders says so here, before the session has begun
 
     def encode(self, frame: NDArray[np.uint8], frame_index: int) -> tuple[NDArray[np.uint8], bool]:
         """The access unit (n,) of the next frame and whether it is a keyframe.
@@ -43,19 +56,23 @@ class H264Encoder:
         Frame 0 is always a keyframe: clients drop the frames before it.
 
         Args:
-            frame: (FRAME_SIZE, FRAME_SIZE, 3) RGB.
+            frame: (FRAME_SIZE, FRAME_SIZE, 3) RGB, or (FRAME_SIZE * 3 / 2, FRAME_SIZE) NV12 in BT.709.
             frame_index: of the shown frame.
 
         Raises:
-            SessionLost: `frame_index` is not the next one.
+            SessionLost: `frame_index` is not the next one, or the encoder failed.
         """
         self._order.check(frame_index)
-        picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-        picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+        picture = av.VideoFrame.from_ndarray(frame, format="rgb24" if frame.ndim == 3 else "nv12")
+        if frame.ndim == 3:
+            picture = picture.reformat(format=self._pixel_format, dst_colorspace="ITU709", dst_color_range="MPEG")
         picture.pts = frame_index + LOOKAHEAD_FRAMES
         if frame_index == 0:
             picture.pict_type = av.video.frame.PictureType.I
-        packets = self._codec.encode(picture)
+        try:
+            packets = self._codec.encode(picture)
+        except av.FFmpegError as error:
+            raise SessionLost(f"the encoder failed at frame {frame_index}: {error}; begin anew with START") from error
         if len(packets) != 1:
             raise SessionLost(f"the encoder gave {len(packets)} packets for frame {frame_index}, expected 1")
         self._order.advance()
