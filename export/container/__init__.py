@@ -1,0 +1,1 @@
+"""The containers' packages, pinned: one lock for each lane of :mod:`export.lanes`."""
