@@ -1,0 +1,164 @@
+"""Build the networks for this machine, and assemble the model repository that serves them: `python -m export.engines`.
+
+To be run where it will be served: in the serving container, on the target GPU. Each network is built in its precision,
+run by the very server that will serve it on tensors of recorded sessions, and compared with the committed network on the
+CPU; one that exceeds its tolerance (export/networks.py) is refused. Files are kept for the GPU and the version of
+TensorRT, so one folder serves several machines; `python -m export.engines.check` finds this machine's again.
+
+    python -m export.engines                                  TensorRT engines, fp16 where a stage has it
+    python -m export.engines --precision renderer=fp32        one stage in single precision
+    python -m export.engines --max-sessions 32                batches as large as 32 sessions ask for
+    python -m export.engines --runtime onnxruntime-cuda       no TensorRT: ONNX Runtime on the GPU
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+from facestream.contract import MAX_SESSIONS_VARIABLE
+
+from export.engines.assembly import Plan, make
+from export.engines.build import find_builder
+from export.engines.compare import Served, Tensors, onnx_reference
+from export.engines.precisions import choose
+from export.engines.profile import BatchProfile
+from export.engines.refusal import BUILD, Refusal
+from export.engines.repository import RUNTIMES, on_gpu
+from export.engines.target import Target, detect
+from export.engines.typed_networks import TYPED, typed_networks
+from export.ensembles import REPOSITORY
+from export.lanes import LANES, lane_of
+
+ENGINES = Path("build/engines")
+DEFAULT_SESSIONS = 8
+DEFAULT_FRAMES = 48
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Build; returns 1 with the reason on standard error where that is refused."""
+    options = _parser().parse_args(arguments)
+    try:
+        folder = _build(options)
+    except Refusal as refusal:
+        print(f"refused: {refusal}", file=sys.stderr)
+        return 1
+    print(f"{folder}: finished, for {RUNTIMES[options.runtime]}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m export.engines", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--models", type=Path, default=REPOSITORY, help="source repository (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=ENGINES, help="folder of the builds (default: %(default)s)")
+    parser.add_argument("--typed", type=Path, default=TYPED, help="typed ONNX files, made where missing (%(default)s)")
+    parser.add_argument(
+        "--recording", type=Path, help="recorded sessions, made where missing (default: build/recording)"
+    )
+    parser.add_argument("--runtime", choices=list(RUNTIMES), default="tensorrt", help="default: %(default)s")
+    parser.add_argument(
+        "--precision",
+        nargs="+",
+        default=[],
+        metavar="[STAGE=]P",
+        help="fp16 or fp32, of all stages or of one (default: fp16 on a GPU where a stage has it)",
+    )
+    parser.add_argument(
+        "--max-sessions",
+        type=int,
+        metavar="N",
+        help=f"largest batch: a frame of each session (default: ${MAX_SESSIONS_VARIABLE} or {DEFAULT_SESSIONS})",
+    )
+    parser.add_argument(
+        "--instances", type=int, default=1, metavar="N", help="of each network, side by side (%(default)s)"
+    )
+    parser.add_argument(
+        "--frames", type=int, default=DEFAULT_FRAMES, metavar="N", help="compared, of each session (%(default)s)"
+    )
+    parser.add_argument("--log", type=Path, metavar="FILE", help="keep the log of the server that is compared")
+    return parser
+
+
+def _build(options: argparse.Namespace) -> Path:
+    from export.engines.local_server import serve  # needs gRPC, which --help does not
+    from export.recording import RECORDING, current_recording
+
+    for name, least in (("instances", 1), ("frames", 1)):
+        if getattr(options, name) < least:
+            raise Refusal(f"--{name} is {getattr(options, name)}", f"name {least} or more")
+    if not options.models.is_dir():
+        raise Refusal(f"--models {options.models} is not a folder", "name the model repository")
+    profile = _profile(options.max_sessions)
+    precisions = choose(options.precision, options.runtime)
+    target = detect() if on_gpu(options.runtime) else None
+    builder = None
+    if options.runtime == "tensorrt":
+        assert target is not None
+        fits(target)
+        builder = find_builder(target.tensorrt)
+    if target is not None:
+        print(f"{target.gpu}, compute capability {target.capability[0]}.{target.capability[1]}, driver {target.driver}")
+    typed = typed_networks(options.typed, options.models, precisions)
+    recording = current_recording(options.recording or RECORDING, options.models)
+
+    def sessions(stage: str) -> list[Tensors]:
+        chosen = np.unique(np.linspace(0, recording.frames - 1, options.frames).astype(int))
+        return [
+            {name: array[chosen] for name, array in recording.frames_for(stage, avatar).items()}
+            for avatar in recording.avatars
+        ]
+
+    def start(repository: Path, stages: Sequence[str]) -> AbstractContextManager[Served]:
+        return serve(repository, stages, options.log)
+
+    plan = Plan(options.models, options.out, options.runtime, target, profile, precisions, typed, options.instances)
+    return make(plan, builder, start, onnx_reference, sessions, _tell)
+
+
+def _tell(text: str) -> None:
+    print(text, flush=True)
+
+
+def _profile(max_sessions: int | None) -> BatchProfile:
+    given = os.environ.get(MAX_SESSIONS_VARIABLE) if max_sessions is None else None
+    try:
+        return BatchProfile.of(max_sessions if max_sessions is not None else int(given or DEFAULT_SESSIONS))
+    except ValueError as error:
+        raise Refusal(
+            f"{MAX_SESSIONS_VARIABLE} is {given!r}" if given is not None else str(error), "name 1 or more sessions"
+        ) from error
+
+
+def fits(target: Target) -> None:
+    """Raises Refusal where the TensorRT here does not know the GPU: no single container serves all of them."""
+    if target.tensorrt is None:
+        return  # find_builder says what to do
+    try:
+        lane = lane_of(target.capability)
+    except ValueError as error:
+        raise Refusal(f"{target.gpu}: {error}", f"{BUILD} --runtime onnxruntime-cuda, if its container knows the GPU")
+    here = tuple(int(number) for number in target.tensorrt.split("."))
+    volta, current = LANES["v100"], LANES["gpu"]
+    assert volta.tensorrt is not None
+    if lane is volta and here[:2] > volta.tensorrt[:2]:
+        raise Refusal(
+            f"TensorRT {target.tensorrt} does not know {target.gpu}: {'.'.join(map(str, volta.tensorrt))} is the last "
+            "for compute capability 7.0",
+            "use the lane of its own: docker compose --profile v100 run --rm build-engines-v100",
+        )
+    if lane is current and here[:2] <= volta.tensorrt[:2] and target.capability > (9, 0):
+        raise Refusal(
+            f"TensorRT {target.tensorrt} is older than {target.gpu}",
+            "use the current lane: docker compose --profile gpu run --rm build-engines",
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

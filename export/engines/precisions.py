@@ -1,0 +1,43 @@
+"""In which precision each stage is built."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import get_args
+
+from export.engines.refusal import Refusal
+from export.engines.repository import Runtime, on_gpu
+from export.networks import FULL, HALF, NETWORKS, Precision, network, stage_precision
+
+
+def default_precision(runtime: Runtime) -> Precision:
+    """Of all stages that have it: half on a GPU, where it doubles what tensor cores and memory carry; single on a CPU."""
+    return HALF if on_gpu(runtime) else FULL
+
+
+def choose(wanted: Sequence[str], runtime: Runtime) -> dict[str, Precision]:
+    """The precision of each stage.
+
+    wanted: 'fp16' for all stages that have it, or 'renderer=fp32' for one; later ones count.
+
+    Raises:
+        Refusal: no such stage or precision.
+    """
+    chosen = {one.stage: stage_precision(one.stage, default_precision(runtime)) for one in NETWORKS}
+    known = get_args(Precision)
+    for word in wanted:
+        stage, equals, name = word.rpartition("=")
+        if name not in known:
+            raise Refusal(
+                f"--precision is {word!r}, expected {', '.join(known)} or STAGE=PRECISION", "name one of them"
+            )
+        if not equals:
+            chosen = {one.stage: stage_precision(one.stage, name) for one in NETWORKS}
+            continue
+        if stage not in chosen:
+            raise Refusal(f"--precision names {stage!r}, expected one of {', '.join(chosen)}", "name a stage")
+        if name not in network(stage).precisions:
+            has = ", ".join(network(stage).precisions)
+            raise Refusal(f"--precision is {word!r}: {stage} can be had in {has}", f"--precision {stage}={FULL}")
+        chosen[stage] = name
+    return chosen

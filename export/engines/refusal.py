@@ -1,0 +1,37 @@
+"""What stops a build or a start: the reason, and the command that mends it."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from export.lanes import LANES
+
+LANE_VARIABLE: Final = "FACESTREAM_LANE"
+"""Set in the serving containers: the lane that the container is of."""
+
+
+def _build_command() -> str:
+    """As a user types it on the machine that serves: outside the container, where this runs in one."""
+    lane = os.environ.get(LANE_VARIABLE)
+    if lane not in LANES:
+        return "python3 -m export.engines"
+    service = "build-engines" if lane == "gpu" else f"build-engines-{lane}"
+    return f"docker compose --profile {lane} run --rm {service}"
+
+
+BUILD: Final = _build_command()
+"""Builds anew on the machine that serves."""
+
+
+class Refusal(Exception):
+    """Nothing is built or served.
+
+    reason: what was found, and what was expected.
+    remedy: a command, or what to do before it.
+    """
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(f"{reason}\n  -> {remedy}")
+        self.reason = reason
+        self.remedy = remedy
