@@ -1,9 +1,9 @@
 """Build the networks for this machine, and assemble the model repository that serves them: `python -m export.engines`.
 
 To be run where it will be served: in the serving container, on the target GPU. Each network is built in its precision,
-run by the very server that will serve it on tensors of recorded sessions, and compared with the committed network on the
-CPU; one that exceeds its tolerance (export/networks.py) is refused. Files are kept for the GPU and the version of
-TensorRT, so one folder serves several machines; `python -m export.engines.check` finds this machine's again.
+run by the very server that will serve it on tensors of recorded sessions, and compared with the committed network on
+the CPU; one that exceeds its tolerance (export/networks.py) is refused. Folders are named after GPU and TensorRT, so one
+place can hold the builds of several machines; `python -m export.engines.check` finds this machine's again.
 
     python -m export.engines                                  TensorRT engines, fp16 where a stage has it
     python -m export.engines --precision renderer=fp32        one stage in single precision
@@ -143,7 +143,8 @@ def fits(target: Target) -> None:
     try:
         lane = lane_of(target.capability)
     except ValueError as error:
-        raise Refusal(f"{target.gpu}: {error}", f"{BUILD} --runtime onnxruntime-cuda, if its container knows the GPU")
+        mend = f"{BUILD} --runtime onnxruntime-cuda, if its container knows the GPU"
+        raise Refusal(f"{target.gpu}: {error}", mend) from error
     here = tuple(int(number) for number in target.tensorrt.split("."))
     volta, current = LANES["v100"], LANES["gpu"]
     assert volta.tensorrt is not None

@@ -11,7 +11,7 @@ from export.networks import FULL, HALF, NETWORKS, Precision, network, stage_prec
 
 
 def default_precision(runtime: Runtime) -> Precision:
-    """Of all stages that have it: half on a GPU, where it doubles what tensor cores and memory carry; single on a CPU."""
+    """Of all stages that have it: half on a GPU, whose memory and tensor cores carry twice as much; single on a CPU."""
     return HALF if on_gpu(runtime) else FULL
 
 
@@ -24,13 +24,14 @@ def choose(wanted: Sequence[str], runtime: Runtime) -> dict[str, Precision]:
         Refusal: no such stage or precision.
     """
     chosen = {one.stage: stage_precision(one.stage, default_precision(runtime)) for one in NETWORKS}
-    known = get_args(Precision)
+    known: dict[str, Precision] = {name: name for name in get_args(Precision)}
     for word in wanted:
-        stage, equals, name = word.rpartition("=")
-        if name not in known:
+        stage, equals, given = word.rpartition("=")
+        if given not in known:
             raise Refusal(
                 f"--precision is {word!r}, expected {', '.join(known)} or STAGE=PRECISION", "name one of them"
             )
+        name = known[given]
         if not equals:
             chosen = {one.stage: stage_precision(one.stage, name) for one in NETWORKS}
             continue
