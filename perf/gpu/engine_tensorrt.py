@@ -1,0 +1,186 @@
+"""TensorRT, or where it is not installed TensorRT-RTX: engines built here for this GPU, run as CUDA graphs.
+
+Networks are strongly typed: what the ONNX file says is what is computed, so fp16 and int8 need the typed files. TF32 is
+off. One optimisation profile covers all batches; plans are kept in build/gpu, by network, card and version, so that a
+second run starts at once. The buffers are PyTorch's.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from export.networks import Precision
+from perf.gpu.engine import Tensors, Unavailable
+from perf.gpu.stages import ROOT, NoNetwork, digest, network_file
+
+MODULES: Final = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")
+PLANS: Final = ROOT / "build" / "gpu" / "plans"
+USUAL_BATCH: Final = 8
+"""What the engine is optimised for; it runs any batch up to the greatest."""
+
+
+class TensorRTEngine:
+    """TensorRT on the first GPU."""
+
+    name = "tensorrt"
+
+    def __init__(self, device: str, max_batch: int, card: str, plans: Path = PLANS) -> None:
+        """`card` names the GPU in the plans' files. Raises Unavailable where there is no GPU or no TensorRT."""
+        self._trt = installed()
+        if device != "cuda" or not torch.cuda.is_available():
+            raise Unavailable("TensorRT runs on a GPU only")
+        self.version = f"{self._trt.__name__.removesuffix('_bindings')} {self._trt.__version__}"
+        self.is_rtx = "rtx" in self._trt.__name__
+        self.max_batch = max_batch
+        self._card, self._plans = card, plans
+        self._logger = self._trt.Logger(self._trt.Logger.ERROR)
+        self._runtime = self._trt.Runtime(self._logger)
+
+    def load(self, stage: str, precision: Precision) -> TensorRTReady:
+        """The engine of a stage, built if it is not kept."""
+        try:
+            path = network_file(stage, precision)
+        except NoNetwork as error:
+            raise Unavailable(str(error)) from error
+        name = f"{stage}-{precision}-{digest(path)[:12]}-{self._card}-{self.version.replace(' ', '-')}"
+        kept = self._plans / f"{name}-b{self.max_batch}.plan"
+        if not kept.is_file():
+            plan = build(self._trt, self._logger, path, self.max_batch)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            partly = kept.with_suffix(".part")
+            partly.write_bytes(plan)
+            partly.rename(kept)
+        engine = self._runtime.deserialize_cuda_engine(kept.read_bytes())
+        if engine is None:
+            kept.unlink()
+            raise Unavailable(f"{self.version} does not take the plan of {stage} that it has built itself")
+        return TensorRTReady(self._trt, engine, self.is_rtx)
+
+
+def installed() -> Any:
+    """TensorRT's module; raises Unavailable where none is installed."""
+    for name in MODULES:
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            continue
+    raise Unavailable("TensorRT is not installed (Python modules looked for: " + ", ".join(MODULES) + ")")
+
+
+def build(trt: Any, logger: Any, path: Path, max_batch: int, capability: str | None = None) -> bytes:
+    """Build a plan.
+
+    Args:
+        trt: TensorRT's or TensorRT-RTX's module.
+        logger: its logger.
+        path: ONNX file.
+        max_batch: greatest batch; the smallest is 1.
+        capability: such as 'SM80', for TensorRT-RTX, which builds for GPUs that are not there; None: this machine's.
+
+    Raises:
+        Unavailable: the graph does not parse, or no engine can be built of it; the text names node and reason.
+    """
+    builder = trt.Builder(logger)
+    typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(typed)
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(str(path)):
+        first = parser.get_error(0)
+        raise Unavailable(
+            f"TensorRT does not parse {path.name}: {first.node_operator()} {first.node_name()}: {first.desc()}"
+        )
+    config = builder.create_builder_config()
+    if hasattr(trt.BuilderFlag, "TF32"):
+        config.clear_flag(trt.BuilderFlag.TF32)
+    if capability is not None:
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(getattr(trt.ComputeCapability, capability), 0)
+    profile = builder.create_optimization_profile()
+    for index in range(network.num_inputs):
+        tensor = network.get_input(index)
+        batches = (1, min(USUAL_BATCH, max_batch), max_batch)
+        shapes = [tuple(batch if size < 0 else size for size in tensor.shape) for batch in batches]
+        profile.set_shape(tensor.name, *shapes)
+    config.add_optimization_profile(profile)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise Unavailable(f"TensorRT parses {path.name}, but builds no engine of it")
+    return bytes(plan)
+
+
+class TensorRTReady:
+    """An engine."""
+
+    def __init__(self, trt: Any, engine: Any, is_rtx: bool) -> None:
+        self._trt, self._engine, self._is_rtx = trt, engine, is_rtx
+
+    def bind(self, feeds: Mapping[str, NDArray[Any]]) -> TensorRTBound:
+        """A context with its tensors on the GPU, and its run captured."""
+        return TensorRTBound(self._trt, self._engine, self._is_rtx, feeds)
+
+
+class TensorRTBound:
+    """One batch."""
+
+    def __init__(self, trt: Any, engine: Any, is_rtx: bool, feeds: Mapping[str, NDArray[Any]]) -> None:
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._context = _context(trt, engine, is_rtx)
+        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+        given = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
+        self._tensors: dict[str, torch.Tensor] = {}
+        for name in given:
+            self._tensors[name] = torch.from_numpy(np.ascontiguousarray(feeds[name])).cuda()
+            if not self._context.set_input_shape(name, tuple(self._tensors[name].shape)):
+                raise Unavailable(f"TensorRT: {name} cannot have the shape {tuple(self._tensors[name].shape)}")
+        self._made = [name for name in names if name not in given]
+        for name in self._made:
+            dtype = torch.from_numpy(np.empty(0, trt.nptype(engine.get_tensor_dtype(name)))).dtype
+            self._tensors[name] = torch.empty(tuple(self._context.get_tensor_shape(name)), dtype=dtype, device="cuda")
+        for name, tensor in self._tensors.items():
+            self._context.set_tensor_address(name, tensor.data_ptr())
+        torch.cuda.synchronize()
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._enqueue()
+        self._stream.synchronize()
+        if not is_rtx:  # which captures by itself
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, stream=self._stream):
+                self._enqueue()
+            self._graph = graph
+
+    def _enqueue(self) -> None:
+        if not self._context.execute_async_v3(self._stream.cuda_stream):
+            raise Unavailable("TensorRT could not run the engine (its own message is above)")
+
+    def run(self) -> None:
+        """Replay the graph, or enqueue, and wait."""
+        if self._graph is None:
+            self._enqueue()
+            self._stream.synchronize()
+        else:
+            self._graph.replay()
+            torch.cuda.synchronize()
+
+    def outputs(self) -> Tensors:
+        """Copies in the host's memory, in fp32 where it is a floating point number."""
+        return {
+            name: (tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy()
+            for name, tensor in ((name, self._tensors[name]) for name in self._made)
+        }
+
+
+def _context(trt: Any, engine: Any, is_rtx: bool) -> Any:
+    if not is_rtx:
+        return engine.create_execution_context()
+    config = engine.create_runtime_config()
+    config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+    # Or the first runs of each batch would be those of kernels for any batch.
+    config.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
+    return engine.create_execution_context(config)
