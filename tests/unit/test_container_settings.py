@@ -29,9 +29,7 @@ def test_the_repository_as_committed_needs_nothing_built() -> None:
 
 
 def test_engines_that_were_checked_are_served(checker: Path) -> None:
-    checker.write_text(
-        "import sys\nprint('/engines/tesla-t4/model_repository')\nprint(sys.argv[1:], file=sys.stderr)\n"
-    )
+    checker.write_text("print('/engines/tesla-t4/model_repository')")
     environment = {**os.environ, RUNTIME_VARIABLE: "tensorrt"}
     assert repository(environment, MODELS, ENGINES) == Path("/engines/tesla-t4/model_repository")
 
@@ -65,6 +63,13 @@ def test_a_wrong_setting_is_told_by_its_name(
     said = capsys.readouterr().err
     assert name in said
     assert told in said
+
+
+def test_an_old_release_takes_no_key(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Triton 24.09's keys can be passed by: a key would promise a safety that is not there."""
+    monkeypatch.setenv("FACESTREAM_ADMIN_KEY", "0123456789abcdef")
+    assert main(["--old-release"]) == 2
+    assert "expected none" in capsys.readouterr().err
 
 
 def test_the_key_itself_is_not_logged(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""`python3 -m facestream.server.container`: what NVIDIA's image runs, in place of a bare `tritonserver`.
+"""`python3 -m facestream.server.container`: what the containers run, in place of a bare `tritonserver`.
 
 It chooses the model repository (engines built for this very GPU, or the repository as it was committed), refuses a
 wrong setting by its name, passes the server's log on, and watches the server: a stage that crashes ends the container,
@@ -20,7 +20,7 @@ from facestream.contract import ADMIN_KEY_VARIABLE, MAX_QUALITY_VARIABLE, MAX_SE
 from facestream.quality import NAMES
 from facestream.server import TritonServer
 from facestream.server.log import STANDARD_OUTPUT
-from facestream.server.program import ImageProgram
+from facestream.server.program import ImageProgram, WheelProgram
 
 RUNTIME_VARIABLE = "FACESTREAM_RUNTIME"
 AS_COMMITTED = "onnxruntime"
@@ -82,24 +82,35 @@ def check_settings(environment: Mapping[str, str]) -> None:
         )
 
 
-def main(words: list[str] | None = None) -> int:
-    """Serve until a signal comes; returns the exit status, 2 for a wrong setting."""
+def options() -> argparse.ArgumentParser:
+    """What the command line takes."""
     parser = argparse.ArgumentParser(prog="facestream.server.container", description=__doc__)
     parser.add_argument("--models", type=Path, default=Path("/models"), metavar="DIR", help="default: %(default)s")
     parser.add_argument("--engines", type=Path, default=Path("/engines"), metavar="DIR", help="default: %(default)s")
     parser.add_argument("--drain-seconds", type=float, default=30.0, metavar="S", help="default: %(default)g")
+    parser.add_argument("--from-wheel", action="store_true", help="run the server of pip's wheel, not the image's own")
     parser.add_argument(
-        "--http-inside",
+        "--old-release",
         action="store_true",
-        help="answer HTTP inside the container only: for servers of old releases, whose HTTP has known holes",
+        help="the image's server has known holes: answer HTTP inside the container only, and let nobody load models",
     )
     parser.add_argument("--ports", type=int, nargs=3, default=[8000, 8001, 8002], metavar="N", help="HTTP gRPC metrics")
-    arguments = parser.parse_args(words)
+    return parser
+
+
+def main(words: list[str] | None = None) -> int:
+    """Serve until a signal comes; returns the exit status, 2 for a wrong setting."""
+    arguments = options().parse_args(words)
     # Compose hands on a variable that is not set as an empty one.
     for name in [name for name, value in os.environ.items() if name.startswith("FACESTREAM_") and not value]:
         del os.environ[name]
     try:
         check_settings(os.environ)
+        if arguments.old_release and ADMIN_KEY_VARIABLE in os.environ:
+            raise SettingError(
+                f"{ADMIN_KEY_VARIABLE} is set: expected none, for the keys of this old release can be passed by "
+                "(CVE-2026-24207); choose the models by the repository, and the tiers by " + MAX_QUALITY_VARIABLE
+            )
         served = repository(os.environ, arguments.models, arguments.engines)
     except SettingError as error:
         print(f"facestream: {error}", file=sys.stderr)
@@ -109,12 +120,12 @@ def main(words: list[str] | None = None) -> int:
     server = TritonServer(
         served,
         host="0.0.0.0",
-        http_host="127.0.0.1" if arguments.http_inside else None,
+        http_host="127.0.0.1" if arguments.old_release else None,
         http_port=http,
         grpc_port=grpc,
         metrics_port=metrics,
         log_file=STANDARD_OUTPUT,
-        program=ImageProgram(),
+        program=WheelProgram() if arguments.from_wheel else ImageProgram(),
         admin_key=os.environ.get(ADMIN_KEY_VARIABLE),
     )
     return watch(server, arguments.drain_seconds, START_SECONDS)
