@@ -48,6 +48,13 @@ class ArrayNamespace:
     def synchronize(self) -> None:
         """Wait until all that was asked for is computed."""
 
+    def lost(self) -> bool:
+        """Whether nothing can be computed any more until the process is started anew.
+
+        Some faults of a GPU (an illegal address, a memory error that ECC cannot mend) end the process's CUDA context.
+        """
+        return False
+
 
 class _Cupy(ArrayNamespace):
     """CuPy on one GPU."""
@@ -66,6 +73,13 @@ class _Cupy(ArrayNamespace):
 
     def synchronize(self) -> None:
         self.xp.cuda.get_current_stream().synchronize()
+
+    def lost(self) -> bool:
+        try:
+            self.synchronize()
+        except Exception:  # CUDA repeats the fault at every call from then on
+            return True
+        return False
 
 
 HOST = ArrayNamespace(np)

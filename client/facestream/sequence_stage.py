@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import abc
 import json
+import os
+import sys
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
@@ -108,6 +110,8 @@ class SequenceStage(abc.ABC, Generic[State]):
             except Exception as error:
                 answers[number] = self._refusal(error)
         outcomes = self._outcomes(list(waiting.values())) if waiting else []
+        if any(isinstance(outcome, Exception) and not isinstance(outcome, SequenceError) for outcome in outcomes):
+            self._end_if_lost(outcomes)
         for (number, (state, _)), outcome in zip(waiting.items(), outcomes, strict=True):
             answers[number] = self._answer(requests[number].correlation_id(), state, outcome)
         for request in requests:
@@ -123,6 +127,16 @@ class SequenceStage(abc.ABC, Generic[State]):
             if len(waiting) == 1:
                 return [error]
         return [outcome for alone in waiting for outcome in self._outcomes([alone])]
+
+    def _end_if_lost(self, outcomes: Sequence[Tensors | Exception]) -> None:
+        """End this process where the GPU is lost to it: whoever watches the server sees that, and starts it anew.
+
+        Triton itself would call the stage ready, and every frame of every session would fail.
+        """
+        if self.arrays.lost():
+            faults = "; ".join(repr(outcome) for outcome in outcomes if isinstance(outcome, Exception))
+            print(f"{self._name}: the GPU is lost to this process, which ends: {faults}", file=sys.stderr, flush=True)
+            os._exit(os.EX_SOFTWARE)
 
     def _answer(self, correlation_id: int, state: State, outcome: Tensors | Exception) -> Any:
         import triton_python_backend_utils as pb_utils

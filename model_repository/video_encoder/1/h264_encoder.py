@@ -35,20 +35,21 @@ class H264Encoder:
         Raises:
             av.FFmpegError: a codec in hardware cannot be opened; one on the processor is opened by its first frame.
         """
+        self.codec = codec
         self._order = FrameOrder(-LOOKAHEAD_FRAMES)
         self._pixel_format = pixel_format
-        self._codec = create(codec.name)
-        self._codec.width = self._codec.height = FRAME_SIZE
-        self._codec.pix_fmt = pixel_format
-        self._codec.time_base = fractions.Fraction(1, FRAME_RATE)
-        self._codec.framerate = fractions.Fraction(FRAME_RATE)
-        self._codec.thread_count = 1  # sessions run side by side: threads within one would only fight
+        self._context = create(codec.name)
+        self._context.width = self._context.height = FRAME_SIZE
+        self._context.pix_fmt = pixel_format
+        self._context.time_base = fractions.Fraction(1, FRAME_RATE)
+        self._context.framerate = fractions.Fraction(FRAME_RATE)
+        self._context.thread_count = 1  # sessions run side by side: threads within one would only fight
         # Said in the stream as well (ITU-T H.273): players that are not told guess BT.601, and the skin turns greyer.
-        self._codec.color_range = 1  # limited
-        self._codec.colorspace = self._codec.color_primaries = self._codec.color_trc = 1  # BT.709
-        self._codec.options = dict(codec.options)
+        self._context.color_range = 1  # limited
+        self._context.colorspace = self._context.color_primaries = self._context.color_trc = 1  # BT.709
+        self._context.options = dict(codec.options)
         if codec.in_hardware:
-            self._codec.open()  # a card that is out of encoders says so here, before the session has begun
+            self._context.open()  # a card that is out of encoders says so here, before the session has begun
 
     def encode(self, frame: NDArray[np.uint8], frame_index: int) -> tuple[NDArray[np.uint8], bool]:
         """The access unit (n,) of the next frame and whether it is a keyframe.
@@ -70,7 +71,7 @@ class H264Encoder:
         if frame_index == 0:
             picture.pict_type = av.video.frame.PictureType.I
         try:
-            packets = self._codec.encode(picture)
+            packets = self._context.encode(picture)
         except av.FFmpegError as error:
             raise SessionLost(f"the encoder failed at frame {frame_index}: {error}; begin anew with START") from error
         if len(packets) != 1:

@@ -1,0 +1,346 @@
+"""Stages whose arrays lie on a GPU, without one: arrays of a strict namespace stand for the GPU's.
+
+What runs is what Triton would run there, `execute` and all: the same answers as on the processor, one wait for each
+call, and a fault of one session left with that session.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import array_api_strict
+import av
+import numpy as np
+import pytest
+from facestream.array_namespace import HOST, ArrayNamespace
+from facestream.avatar.bundle import BUNDLE_SUFFIX
+from facestream.avatar_name import encode_avatar_name
+from facestream.quality import Quality
+from facestream.sequence_stage import SequenceStage
+
+from export.ensembles import REPOSITORY, read_config
+from tests.unit.triton_stub import (
+    END,
+    START,
+    DeviceNamespace,
+    StubRequest,
+    StubResponse,
+    StubTensor,
+    StubTriton,
+    start_stage,
+)
+
+AVATAR = min(path.stem for path in (REPOSITORY / "avatar_store" / "avatars").glob(f"*{BUNDLE_SUFFIX}"))
+CANVAS = (256, 192)
+
+Start = Callable[..., tuple[SequenceStage[Any], StubTriton]]
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Start:
+    """Brings a stage of the repository up, on the processor or on what stands for a GPU."""
+
+    def bring_up(
+        name: str, arrays: ArrayNamespace, triton: StubTriton | None = None
+    ) -> tuple[SequenceStage[Any], StubTriton]:
+        folder = REPOSITORY / name
+        spec = importlib.util.spec_from_file_location(f"{name}_on_device", folder / "1" / "model.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        stage: SequenceStage[Any] = module.TritonPythonModel()
+        inputs = [tensor.name for tensor in read_config(folder / "config.pbtxt").input]
+        return stage, start_stage(stage, folder, inputs, arrays, monkeypatch, triton)
+
+    return bring_up
+
+
+def on(arrays: ArrayNamespace, **tensors: np.ndarray) -> dict[str, Any]:
+    """Inputs as they reach a stage: batched, large ones where the networks left them, small ones with the host."""
+    return {
+        name: arrays.xp.asarray(tensor[None]) if tensor.size > 100 else tensor[None] for name, tensor in tensors.items()
+    }
+
+
+def canvas(seed: int, frame: int) -> dict[str, np.ndarray]:
+    """Inputs of the stabiliser: a texture that flickers and moves."""
+    random = np.random.default_rng(1000 * seed + frame)
+    rows, columns = np.mgrid[0 : CANVAS[0], 0 : CANVAS[1]].astype(np.float32)
+    flow = np.stack([np.sin(rows / 20 + frame / 3), np.cos(columns / 20 + seed)]).astype(np.float32)
+    wave = 40 * np.sin((columns + flow[0]) / 9) + random.normal(0, 1, CANVAS)
+    texture = np.stack([wave, 0.7 * wave, 0.5 * wave, 0.5 + wave / 400]).astype(np.float32)
+    return {
+        "CANVAS_TEXTURE": texture,
+        "CANVAS_FLOW": flow,
+        "FRAME_INDEX": np.array([frame - 2], np.int64),
+        "QUALITY": np.array([Quality.FAST], np.uint8),
+        "PARAMETERS": np.full(73, seed, np.float32),
+        "AVATAR_PHOTO": np.full((3, 512, 512), seed, np.uint8),
+        "AVATAR_CONSTANTS": np.zeros(80, np.float32),
+        "AVATAR_ADAPTER": np.zeros(256, np.float32),
+    }
+
+
+def play(stage: SequenceStage[Any], arrays: ArrayNamespace, **change: np.ndarray) -> list[list[dict[str, np.ndarray]]]:
+    """Six frames of three sessions in one call each."""
+    return [
+        [
+            response.tensors
+            for response in stage.execute(
+                [
+                    StubRequest(seed, on(arrays, **(canvas(seed, frame) | change)), START if frame == 0 else 0)
+                    for seed in (1, 2, 3)
+                ]
+            )
+        ]
+        for frame in range(6)
+    ]
+
+
+def test_stabilizer_shows_the_same_on_either_side(start: Start) -> None:
+    device = DeviceNamespace(array_api_strict)
+    stage, _ = start("stabilizer", device)
+    there = play(stage, device)
+    assert device.waits == 6, "one wait for each call, however many sessions are in it"
+    here = play(start("stabilizer", HOST)[0], HOST)
+    for frames, expected in zip(there, here, strict=True):
+        for one, other in zip(frames, expected, strict=True):
+            np.testing.assert_allclose(one["STABLE_TEXTURE"], other["STABLE_TEXTURE"], rtol=0, atol=1e-3)
+            assert one["QUALITY_USED"] == other["QUALITY_USED"] == Quality.FAST
+    assert not np.array_equal(here[5][0]["STABLE_TEXTURE"], canvas(1, 5)["CANVAS_TEXTURE"])
+
+
+def refine(request: Any) -> StubResponse:
+    """A refiner that adds 16 levels."""
+    textures = next(tensor.array for tensor in request.inputs if tensor.label == "CANVAS_TEXTURE")
+    textures = np.asarray(textures) + np.array([16, 16, 16, 0], np.float32)[:, None, None]
+    return StubResponse([StubTensor("REFINED_TEXTURE", textures)])
+
+
+def test_better_tier_is_drawn_and_stays_there(start: Start) -> None:
+    """All sessions of a call go to the refiner in one batch, and its answer is asked for on the GPU."""
+    asked: list[Any] = []
+
+    def infer(request: Any) -> StubResponse:
+        asked.append(request)
+        return refine(request)
+
+    tier = np.array([Quality.STANDARD], np.uint8)
+    device = DeviceNamespace(array_api_strict)
+    there = play(start("stabilizer", device, StubTriton(infer))[0], device, QUALITY=tier)
+    assert [request.preferred_memory for request in asked] == [("GPU", 0)] * 6
+    assert all(tensor.array.shape[0] == 3 for tensor in asked[0].inputs)
+    here = play(start("stabilizer", HOST, StubTriton(refine))[0], HOST, QUALITY=tier)
+    for frames, expected in zip(there, here, strict=True):
+        for one, other in zip(frames, expected, strict=True):
+            np.testing.assert_allclose(one["STABLE_TEXTURE"], other["STABLE_TEXTURE"], rtol=0, atol=1e-3)
+            assert one["QUALITY_USED"] == Quality.STANDARD
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_stabilizer_refuses_one_session_and_serves_the_others(start: Start) -> None:
+    """A broken texture, a frame out of order and a session that is not live, beside one that is well."""
+    device = DeviceNamespace(array_api_strict)
+    stage, _ = start("stabilizer", device)
+    stage.execute([StubRequest(seed, on(device, **canvas(seed, 0)), START) for seed in (1, 2, 3)])
+    broken = canvas(2, 1)
+    broken["CANVAS_TEXTURE"][0, 5, 5] = np.inf
+    requests = [
+        StubRequest(1, on(device, **canvas(1, 1))),
+        StubRequest(2, on(device, **broken)),
+        StubRequest(3, on(device, **canvas(3, 7))),
+        StubRequest(4, on(device, **canvas(4, 1))),
+    ]
+    well, *refused = stage.execute(requests)
+    assert np.isfinite(well.tensors["STABLE_TEXTURE"]).all()
+    assert [response.error.text[:30] for response in refused] == [
+        "session lost: CANVAS_TEXTURE h",
+        "session lost: frame 5 arrived ",
+        "session lost: session 4 is not",
+    ]
+    # What was refused changed nothing: the right frame still goes on.
+    again = stage.execute([StubRequest(seed, on(device, **canvas(seed, 1))) for seed in (2, 3)])
+    assert all(response.error is None for response in again)
+
+
+def test_lack_of_memory_costs_the_session_that_has_none(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that is full refuses a piece of work. The sessions are tried one by one, and nobody loses a frame twice."""
+    device = DeviceNamespace(array_api_strict)
+    stage, triton = start("stabilizer", device)
+    stage.execute([StubRequest(seed, on(device, **canvas(seed, 0)), START) for seed in (1, 2)])
+    whole = device.to_host
+
+    def full(arrays: Any) -> Any:
+        if arrays[0].shape[0] > 1 or full_for_ever:
+            raise MemoryError("out of memory allocating 25,165,824 bytes")
+        return whole(arrays)
+
+    full_for_ever = False
+    monkeypatch.setattr(device, "to_host", full)
+    responses = stage.execute([StubRequest(seed, on(device, **canvas(seed, 1))) for seed in (1, 2)])
+    assert all(response.error is None for response in responses)
+    full_for_ever = True
+    responses = stage.execute([StubRequest(seed, on(device, **canvas(seed, 2))) for seed in (1, 2)])
+    assert all("session lost: fault in stage stabilizer: MemoryError" in response.error.text for response in responses)
+    assert "MemoryError" in triton.log[-1]
+    full_for_ever = False
+    responses = stage.execute([StubRequest(seed, on(device, **canvas(seed, 2)), END) for seed in (1, 2)])
+    assert all(response.error is None for response in responses), "what failed has not moved"
+    responses = stage.execute([StubRequest(1, on(device, **canvas(1, 3)))])
+    assert "session 1 is not live" in responses[0].error.text, "END has ended it"
+
+
+def test_lost_gpu_ends_the_process(
+    start: Start, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After an illegal address no frame of any session can be drawn, while Triton still calls the stage ready."""
+    device = DeviceNamespace(array_api_strict)
+    stage, _ = start("stabilizer", device)
+
+    def fault(arrays: Any) -> Any:
+        raise RuntimeError("cudaErrorIllegalAddress: an illegal memory access was encountered")
+
+    ended: list[int] = []
+    monkeypatch.setattr(device, "to_host", fault)
+    monkeypatch.setattr("facestream.sequence_stage.os._exit", ended.append)
+    stage.execute([StubRequest(1, on(device, **canvas(1, 0)), START)])
+    assert not ended, "this one was a fault of a single piece of work"
+    monkeypatch.setattr(device, "lost", lambda: True)
+    stage.execute([StubRequest(1, on(device, **canvas(1, 0)), START)])
+    assert ended == [os.EX_SOFTWARE]
+    assert "stabilizer: the GPU is lost to this process, which ends" in capsys.readouterr().err
+
+
+def test_avatar_is_brought_to_the_gpu_once(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With each frame it would be 1.3 MB over the bus."""
+    device = DeviceNamespace(np)  # the strict namespace knows no 16-bit floats
+    copied: list[Any] = []
+    copy = device.copy
+
+    def count(array: Any) -> Any:
+        copied.append(array)
+        return copy(array)
+
+    monkeypatch.setattr(device, "copy", count)
+    stage, _ = start("avatar_store", device)
+    name = encode_avatar_name(AVATAR)
+    for frame in range(3):
+        requests = [StubRequest(seed, {"AVATAR": name[None]}, START if frame == 0 else 0) for seed in (1, 2)]
+        responses = [*stage.execute(requests), *stage.execute([StubRequest(9, {"AVATAR": name[None]})])]
+        assert "session 9 is not live" in responses[2].error.text
+    outputs = [tensor.name for tensor in read_config(REPOSITORY / "avatar_store" / "config.pbtxt").output]
+    assert len(copied) == len(outputs) - 1
+    assert sorted(responses[0].tensors) == sorted(outputs)
+    expected, _ = start("avatar_store", HOST)
+    alone = expected.execute([StubRequest(1, {"AVATAR": name[None]}, START)])[0].tensors
+    assert all(np.array_equal(responses[0].tensors[key], alone[key]) for key in outputs)
+
+
+def test_shelf_keeps_no_more_than_it_may(tmp_path: Path) -> None:
+    """A GPU's memory is for frames. Who shows an avatar keeps it; the shelf forgets the one asked for longest ago."""
+    from avatar_shelf import AvatarShelf
+
+    bundle = REPOSITORY / "avatar_store" / "avatars" / f"{AVATAR}{BUNDLE_SUFFIX}"
+    for name in "abc":
+        shutil.copy(bundle, tmp_path / f"{name}{BUNDLE_SUFFIX}")
+    shelf = AvatarShelf([tmp_path], DeviceNamespace(np), held=2)
+    first, second = shelf.take("a"), shelf.take("b")
+    assert shelf.take("a") is first
+    shelf.take("c")
+    assert shelf.take("a") is first
+    assert shelf.take("b") is not second
+
+
+def test_full_gpu_refuses_a_session_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    from avatar_shelf import AvatarShelf
+    from facestream.sequence import SessionRefused
+
+    def full(array: Any) -> Any:
+        raise MemoryError("out of memory allocating 786,432 bytes")
+
+    device = DeviceNamespace(np)
+    monkeypatch.setattr(device, "copy", full)
+    with pytest.raises(SessionRefused, match=r"no memory for it beside 0 others: out of memory .*; try again later"):
+        AvatarShelf([REPOSITORY / "avatar_store" / "avatars"], device).take(AVATAR)
+
+
+def picture(seed: int, frame: int) -> np.ndarray:
+    """(512, 512, 3) uint8: a portrait's colours, in motion."""
+    rows, columns = np.mgrid[0:512, 0:512].astype(np.float32)
+    wave = np.sin((columns + 4 * frame) / (20 + seed)) * np.cos(rows / 30)
+    return (np.stack([170 + 50 * wave, 120 + 40 * wave, 100 + 30 * wave], -1)).astype(np.uint8)
+
+
+def test_frames_leave_the_gpu_as_luma_and_half_size_chroma(start: Start) -> None:
+    """The stream decodes to the frames, and the host waits once for all sessions of a call."""
+    device = DeviceNamespace(array_api_strict)
+    stage, _ = start("video_encoder", device)
+    decoders = {seed: av.CodecContext.create("h264", "r") for seed in (1, 2)}
+    shown: dict[int, list[Any]] = {1: [], 2: []}
+    for frame in range(8):
+        requests = [
+            StubRequest(
+                seed,
+                on(device, FRAME=picture(seed, frame), FRAME_INDEX=np.array([frame - 2], np.int64)),
+                START if frame == 0 else 0,
+            )
+            for seed in (1, 2)
+        ]
+        for seed, response in zip((1, 2), stage.execute(requests), strict=True):
+            unit = response.tensors
+            assert unit["KEYFRAME"][0] == (frame in (0, 2))
+            shown[seed] += decoders[seed].decode(av.Packet(unit["ACCESS_UNIT"].tobytes()))
+    assert device.waits == 8
+    for seed, decoder in decoders.items():
+        shown[seed] += decoder.decode(None)
+        assert len(shown[seed]) == 8
+        for frame in (0, 7):
+            decoded = shown[seed][frame].to_ndarray(format="rgb24", src_colorspace="ITU709").astype(float)
+            assert np.abs(decoded - picture(seed, frame)).mean() < 2.5
+
+
+def test_frame_of_one_session_that_cannot_be_encoded_costs_no_other(start: Start) -> None:
+    device = DeviceNamespace(array_api_strict)
+    stage, _ = start("video_encoder", device)
+
+    def request(seed: int, index: int, flags: int) -> StubRequest:
+        inputs = on(device, FRAME=picture(seed, 0), FRAME_INDEX=np.array([index], np.int64))
+        return StubRequest(seed, inputs, flags)
+
+    lost, well = stage.execute([request(1, 5, START), request(2, -2, START)])
+    assert lost.error.text.startswith("session lost: frame 5 arrived where frame -2 was due")
+    assert well.error is None
+
+
+def test_committed_configurations_let_the_stages_work_where_the_networks_do() -> None:
+    """KIND_CPU, or inputs forced to the host, would bring every frame over the bus and back."""
+    for name in ("avatar_store", "stabilizer", "video_encoder"):
+        config = read_config(REPOSITORY / name / "config.pbtxt")
+        assert [group.kind for group in config.instance_group] == [config.instance_group[0].KIND_AUTO], name
+        assert config.parameters["FORCE_CPU_ONLY_INPUT_TENSORS"].string_value == "no", name
+    for name in ("audio_frontend", "motion"):  # small tensors, and arithmetic of the host's
+        config = read_config(REPOSITORY / name / "config.pbtxt")
+        assert [group.kind for group in config.instance_group] == [config.instance_group[0].KIND_CPU], name
+
+
+def test_stage_for_the_processor_alone_is_never_asked_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stage(SequenceStage[None]):
+        def create(self, correlation_id: int) -> None:
+            return None
+
+        def step(self, state: None, inputs: Any) -> dict[str, Any]:
+            return {}
+
+    monkeypatch.setattr("facestream.sequence_stage.choose", lambda args: pytest.fail("asked"))
+    stage = Stage()
+    config = {"name": "stage", "input": [{"name": "IN"}]}
+    stage.initialize({"model_config": json.dumps(config), "model_repository": ".", "model_instance_kind": "GPU"})
+    stage.finalize()
+    assert stage.arrays is HOST
