@@ -347,7 +347,9 @@ def _in_process(repository: Path, speaker: Speaker, sound: list[Floats]) -> Iter
         yield {**face.avatar, **tensors}
 
 
-def current_recording(folder: Path = RECORDING, repository: Path = REPOSITORY, frames: int | None = None) -> Recording:
+def current_recording(
+    folder: Path = RECORDING, repository: Path = REPOSITORY, frames: int | None = None, in_process: bool = False
+) -> Recording:
     """The recording in `folder`, made anew where it is missing or the networks have changed since."""
     try:
         recording = load_recording(folder, repository)
@@ -356,7 +358,7 @@ def current_recording(folder: Path = RECORDING, repository: Path = REPOSITORY, f
         print(f"{folder} was recorded with other networks: recording anew", flush=True)
     except RecordingError as error:
         print(error, flush=True)
-    return record(folder, repository, frames)
+    return record(folder, repository, frames, in_process)
 
 
 def main(arguments: list[str] | None = None) -> int:

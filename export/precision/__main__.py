@@ -4,7 +4,7 @@ Each committed ONNX file is folded and linted, and written in every precision th
 precision in the file's own types:
 
     build/typed/STAGE/PRECISION.onnx
-    build/typed/STAGE/PRECISION.json     the checksum of the ONNX file that it was made of, and what is in half precision
+    build/typed/STAGE/PRECISION.json     which ONNX file it was made of, and what is in half precision
 
 Names, shapes and types of inputs and outputs are those of the stage's config.pbtxt in all variants, so that one takes
 the place of another. What a precision costs is told by `python -m export.precision.parity`.
