@@ -101,7 +101,7 @@ class Shots:
         pictures = {}
         for tier, network in networks.items():  # `fast` comes first, and the others better its answer
             better = network.refined(parameters, flow, texture, source, constants, own)
-            pictures[tier] = compose(flow, texture, source)[1], compose(flow, better, source)[1]
+            pictures[tier] = compose(flow, texture, source), compose(flow, better, source)
             if tier == "fast":
                 texture = better
         return pictures
@@ -150,7 +150,7 @@ def prepare(tensors: Mapping[str, NDArray[Any]], tracked: Tracked) -> Shots:
             part = slice(first, first + 16)
             count = len(flow[part])
             given = flow[part].float(), texture[part].float(), source.expand(count, -1, -1, -1)
-            shown = compose(*given)[1]
+            shown = compose(*given)
             cover = texture[part, 3:].float().abs()
             lit.append(matched_light(truth[part], shown, (1.0 - 4.0 * cover).clamp(min=0.0)))
     constants = torch.from_numpy(np.array(tensors["AVATAR_CONSTANTS"], dtype=np.float32))[None]

@@ -3,8 +3,8 @@
 The layers move the photo and paint an open mouth and lowered lids; what they cannot know is how skin folds, how the
 inner lip and the teeth catch the light, how a jaw throws its shadow. The network looks at the composed picture of the
 canvas (eyes and mouth), at the geometry behind it, at the face parameters and at the portrait at rest, and answers with
-a correction in three parts: a small displacement of the composed picture, a factor on the photo (shade, which keeps the
-skin's own detail) and a colour to add.
+a correction in three parts: a small displacement of the composed picture, a gain on what is shown (which keeps the
+detail of skin and teeth) and a colour to add.
 
 Two things are by construction, not by training. Where nothing moves the correction is exactly zero, because all of it
 is multiplied by a gate that is computed from the motion: the resting frame stays the photo. And it fades to zero along
@@ -90,7 +90,7 @@ COVER_PX: Final = 4.0
 
 MAX_SHIFT_PX: Final = 6.0
 MAX_COLOUR: Final = 128.0
-MAX_SHADE: Final = 0.5
+MAX_GAIN: Final = 1.0
 """Bounds of the correction."""
 
 LEVELS: Final = 1.0 / 64.0
@@ -112,8 +112,8 @@ def border_feather() -> Tensor:
     return smooth((border - BORDER_ZERO_PX) / (BORDER_PX - BORDER_ZERO_PX))
 
 
-def compose(flow: Tensor, texture: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
-    """The photo as CANVAS_FLOW moves it, and what the canvas shows, [B, 3, h, w], levels.
+def compose(flow: Tensor, texture: Tensor, source: Tensor) -> Tensor:
+    """What the canvas shows, [B, 3, h, w], levels.
 
     Args:
         flow: [B, 2, h, w], px: h and w are the canvas's 256 and 192, or a fraction of them.
@@ -125,7 +125,7 @@ def compose(flow: Tensor, texture: Tensor, source: Tensor) -> tuple[Tensor, Tens
     moved = sample(source, SOURCE, pixels, flow).flatten(2)
     flat = texture.flatten(2)  # flat, else the inference engine turns the whole chain to channels-last
     shown = moved - moved * flat[:, 3:] + flat[:, :3]
-    return moved.reshape(-1, 3, rows, columns), shown.reshape(-1, 3, rows, columns)
+    return shown.reshape(-1, 3, rows, columns)
 
 
 def source_of(photo: Tensor) -> Tensor:
@@ -193,7 +193,7 @@ class Refiner(nn.Module):
         self.fine = nn.ModuleList(nn.Conv2d(w0, w0, 3, padding=1) for _ in range(fine))
         self.shift = nn.Conv2d(w1, 2, 3, padding=1) if self.displaces else None
         self.colours = nn.Conv2d(w0, 4 * 4, 3, padding=1)
-        bounds = torch.tensor([MAX_COLOUR] * 12 + [MAX_SHADE] * 4).reshape(1, 16, 1, 1)
+        bounds = torch.tensor([MAX_COLOUR] * 12 + [MAX_GAIN] * 4).reshape(1, 16, 1, 1)
         self.register_buffer("bounds", bounds, persistent=False)
         for last in (self.film, self.shift, self.colours):
             if last is not None:
@@ -235,17 +235,17 @@ class Refiner(nn.Module):
     ) -> Tensor:
         """`forward` of the photo's part [B, 3, 352, 288] at SOURCE instead of the whole."""
         coarse_flow, coarse_texture = self.coarser(flow), self.coarser(texture)
-        moved, shown = compose(coarse_flow, coarse_texture, source)
+        shown = compose(coarse_flow, coarse_texture, source)
         gate = self.gate(coarse_flow, coarse_texture[:, 3:])
         film = self.modulation(parameters, constants, adapter)
         shift, colours = self.answer(coarse_flow, coarse_texture[:, 3:], shown, film)
-        correction = self.correction(moved, shown, gate, shift, colours)
+        correction = self.correction(shown, coarse_texture[:, :3], gate, shift, colours)
         if self.pitch > 1:
             correction = sample_at(correction, self.fine_grid.expand(correction.shape[0], -1, -1, -1))
-        # The cover stays the geometry's, which tells by it how far a mouth is open: shade is taken off the colours.
-        height, width = canvas.CANVAS_HEIGHT, canvas.CANVAS_WIDTH
-        better = (texture[:, :3].flatten(2) + correction.flatten(2)).reshape(-1, 3, height, width)
-        return torch.cat([better, texture[:, 3:]], 1)
+        # The cover stays the geometry's, which tells by it how far a mouth is open.
+        flat, added = texture[:, :3].flatten(2), correction.flatten(2)
+        better = flat + added[:, :3] + added[:, 3:] * flat
+        return torch.cat([better.reshape(-1, 3, canvas.CANVAS_HEIGHT, canvas.CANVAS_WIDTH), texture[:, 3:]], 1)
 
     def coarser(self, field: Tensor) -> Tensor:
         """A field [B, C, 256, 192] at the resolution that the network sees, [B, C, h, w].
@@ -279,7 +279,7 @@ class Refiner(nn.Module):
         return said + own
 
     def answer(self, flow: Tensor, cover: Tensor, shown: Tensor, film: Tensor) -> tuple[Tensor | None, Tensor]:
-        """What the network says, unbounded: displacement [B, 2, h/4, w/4], colours and shade [B, 16, h/2, w/2]."""
+        """What the network says, unbounded: displacement [B, 2, h/4, w/4], colours and gain [B, 16, h/2, w/2]."""
         seen = torch.cat([shown * LEVELS - 2.0, cover, flow * FLOW_SCALE], 1)  # [B, 6, h, w]
         films = iter(torch.split(film, self.sizes, 1))
         half = torch.relu(self.stem(seen))  # [B, w0, h / 2, w / 2]
@@ -297,19 +297,24 @@ class Refiner(nn.Module):
         colours: Tensor = self.colours(x)
         return shift, colours.float()
 
-    def correction(self, moved: Tensor, shown: Tensor, gate: Tensor, shift: Tensor | None, colours: Tensor) -> Tensor:
-        """What the network's answer adds to the colours, as far as the gate lets it, [B, 3, h, w] levels."""
-        added = F.pixel_shuffle((self.bounds * gate) * torch.tanh(colours), 2).flatten(2)  # [B, 4, h * w]
-        correction = added[:, :3] - added[:, 3:] * moved.flatten(2)
+    def correction(self, shown: Tensor, painted: Tensor, gate: Tensor, shift: Tensor | None, colours: Tensor) -> Tensor:
+        """What the network's answer makes of `shown`, as far as the gate lets it, [B, 4, h, w].
+
+        Colours to add to those that the geometry painted (levels), and a gain on these: the gain on the photo is among
+        the former, since the photo has no other place in a texture.
+        """
+        rows, columns = shown.shape[2:]
+        flat = shown.flatten(2)
+        answer = F.pixel_shuffle((self.bounds * gate) * torch.tanh(colours), 2).flatten(2)  # [B, 4, h * w]
+        added = answer[:, :3] + answer[:, 3:] * (flat - painted.flatten(2))
         if shift is not None:
             # Sampling at the pixels themselves is not exact to the last bit: what has no gate is not to be touched.
             gate = F.avg_pool2d(gate, 2)
             field = torch.cat([(MAX_SHIFT_PX * gate) * torch.tanh(shift), (8.0 * gate).clamp(max=1.0)], 1)
             fine = refine(F.pad(field, (1, 1, 1, 1)), self.shift_kernel, 4).flatten(2)  # [B, 3, h * w]
-            at = fine[:, :2].reshape(-1, 2, *shown.shape[2:])
-            nudged = sample(shown, CANVAS, self.pixels, at).flatten(2)
-            correction = correction + fine[:, 2:] * (nudged - shown.flatten(2))
-        return correction.reshape(moved.shape)
+            nudged = sample(shown, CANVAS, self.pixels, fine[:, :2].reshape(-1, 2, rows, columns)).flatten(2)
+            added = added + fine[:, 2:] * (nudged - flat)
+        return torch.cat([added, answer[:, 3:]], 1).reshape(-1, 4, rows, columns)
 
 
 def make_refiner(tier: str, weights: Path = WEIGHTS) -> Refiner:

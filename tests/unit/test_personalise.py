@@ -49,7 +49,7 @@ def film(parameters: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.uint8]
     made = draw(tensors, parameters)
     photo = torch.from_numpy(tensors["AVATAR_PHOTO"])
     source = source_of(photo[None]).expand(len(parameters), -1, -1, -1)
-    shown = compose(torch.from_numpy(made["flow"]).float(), torch.from_numpy(made["texture"]).float(), source)[1]
+    shown = compose(torch.from_numpy(made["flow"]).float(), torch.from_numpy(made["texture"]).float(), source)
     frames = np.repeat(tensors["AVATAR_PHOTO"].transpose(1, 2, 0)[None], len(parameters), axis=0)
     rows = slice(canvas.CANVAS_Y, canvas.CANVAS_Y + canvas.CANVAS_HEIGHT)
     columns = slice(canvas.CANVAS_X, canvas.CANVAS_X + canvas.CANVAS_WIDTH)

@@ -102,7 +102,7 @@ def refined(network: Refiner, batch: Batch, first: Refiner | None = None) -> tup
         with torch.no_grad():
             texture = first.refined(parameters, flow, texture, source, constants, adapter)
     better = network.refined(parameters, flow, texture, source, constants, adapter)
-    return better, compose(flow, better, source)[1], compose(flow, texture, source)[1]
+    return better, compose(flow, better, source), compose(flow, texture, source)
 
 
 @torch.no_grad()
