@@ -116,12 +116,12 @@ class Recording:
     """SHA-256 of the ONNX files that made it, by stage."""
 
     def frames_for(self, stage: str, avatar: str | None = None, count: int | None = None) -> Tensors:
-        """The inputs of a stage in `count` consecutive frames (all of them if left out), by name.
+        """The inputs of a stage in `count` consecutive frames from the middle of a session (all if left out), by name.
 
         Args:
             stage: One that runs a network.
             avatar: Whose session; the first one if left out.
-            count: How many frames from the session's beginning.
+            count: How many frames; a session begins and ends in silence, so they are taken about its middle.
 
         Returns:
             Arrays [n, ...], named, typed and shaped as the stage's config.pbtxt says. Tensors of the avatar are
@@ -164,7 +164,10 @@ class Recording:
                     raise RecordingError(
                         f"{path}: {tensor.name} is {list(array.shape)}, expected {[self.frames, *tensor.shape]}: {MEND}"
                     )
-                array = array[:frames].astype(tensor.dtype, copy=False)
+                if len(array) > 1:
+                    first = (self.frames - frames) // 2
+                    array = array[first : first + frames]
+                array = array.astype(tensor.dtype, copy=False)
                 tensors[tensor.name] = np.broadcast_to(array, (frames, *tensor.shape))
         return tensors
 

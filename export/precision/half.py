@@ -2,10 +2,11 @@
 
 TensorRT 11 has no switch for the precision any more: a strongly typed network computes in the types that its ONNX says.
 
-The converters that there are were tried on these networks, told to convert the same nodes. modelopt 0.47 gave the same
-numbers, but raises the opset to 19 or more, drops inputs that nothing reads and needs ten further packages;
-onnxconverter-common 1.16 takes away the types of untouched nodes. With the nodes chosen (region.py), what is left to do
-is to cast where the type changes, which is done here.
+Converters were tried on these networks, told to convert the same nodes. modelopt 0.47 gave the same numbers to the last
+bit for speech_encoder and expression, and failed on the graphs that take bytes or indices, which its trial run fills
+with random floats; it comes with ten further packages. onnxconverter-common 1.16 made graphs that ONNX Runtime refuses
+of the first two, and takes the half-precision inputs of face_geometry and renderer for a finished conversion. With the
+nodes chosen (region.py), what is left to do is to cast where the type changes, which is done here.
 """
 
 from __future__ import annotations
