@@ -2,8 +2,8 @@
 
 To be run where it will be served: in the serving container, on the target GPU. Each network is built in its precision,
 run by the very server that will serve it on tensors of recorded sessions, and compared with the committed network on
-the CPU; one that exceeds its tolerance (export/networks.py) is refused. Folders are named after GPU and TensorRT, so one
-place can hold the builds of several machines; `python -m export.engines.check` finds this machine's again.
+the CPU; one that exceeds its tolerance (export/networks.py) is refused. Folders are named after GPU and TensorRT, so
+one place can hold the builds of several machines; `python -m export.engines.check` finds this machine's again.
 
     python -m export.engines                                  TensorRT engines, fp16 where a stage has it
     python -m export.engines --precision renderer=fp32        one stage in single precision

@@ -1,28 +1,73 @@
-"""The typed ONNX files that engines are built of: found, or made by `python -m export.precision`."""
+"""The typed ONNX files that engines are built of: those of `python -m export.precision`, made here where missing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from export.engines.network_record import sha256
 from export.engines.refusal import Refusal
 from export.networks import FULL, Precision
 
 TYPED: Final = Path("build/typed")
 
+Maker = Callable[[str, Path, Path], None]
+"""Writes all typed files of a stage: its name, the folder of the typed files, the model repository."""
 
-def typed_networks(typed: Path, models: Path, precisions: Mapping[str, Precision]) -> dict[str, Path]:
-    """The ONNX file of each stage in its precision.
+
+def make_typed(stage: str, typed: Path, models: Path) -> None:
+    """Write the typed files of a stage.
+
+    Raises:
+        Refusal: they cannot be made, or not on this machine.
+    """
+    try:
+        import onnxruntime
+
+        from export.networks import network
+        from export.precision.__main__ import TypedError, make_variants
+    except ImportError as error:
+        raise Refusal(
+            f"typed files of {stage} in {typed} are missing or older than its network; {error.name} is not installed",
+            "pip install -e '.[precision]', or make them on another machine (python -m export.precision) and name the "
+            "folder with --typed",
+        ) from error
+    onnxruntime.set_default_logger_severity(3)  # what it cannot simplify while folding is of no use to anybody
+    try:
+        make_variants(network(stage), typed, models, linted=False)
+    except TypedError as error:
+        raise Refusal(str(error), f"python -m export.precision --stages {stage}") from error
+
+
+def typed_networks(
+    typed: Path, models: Path, precisions: Mapping[str, Precision], make: Maker = make_typed
+) -> dict[str, Path]:
+    """The ONNX file of each stage in its precision, made of the network that the stage has today.
 
     In single precision that is the committed file itself: what folding takes out of it, runtimes take out, too.
 
     Raises:
-        Refusal: a typed file is missing and cannot be made here.
+        Refusal: a typed file is missing or old, and cannot be made here.
     """
     files = {}
     for stage, precision in precisions.items():
-        files[stage] = models / stage / "1" / "model.onnx" if precision == FULL else typed / stage / f"{precision}.onnx"
-        if not files[stage].is_file():
-            raise Refusal(f"{files[stage]} is missing", "python -m export.precision")
+        source = models / stage / "1" / "model.onnx"
+        if not source.is_file():
+            raise Refusal(f"{source} is missing", "git checkout -- model_repository")
+        files[stage] = source if precision == FULL else typed / stage / f"{precision}.onnx"
+        if precision != FULL and not _current(files[stage], source):
+            make(stage, typed, models)
+            if not _current(files[stage], source):
+                raise Refusal(f"{files[stage]} was not made", f"python -m export.precision --stages {stage}")
     return files
+
+
+def _current(typed: Path, source: Path) -> bool:
+    """Whether a typed file is there, and its record names the network that it should be made of."""
+    try:
+        record = json.loads(typed.with_suffix(".json").read_text())
+        return typed.is_file() and bool(record["onnx_sha256"] == sha256(source))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
