@@ -21,12 +21,13 @@ from export.face.fields import (
     CANVAS,
     PICTURE,
     FineGrid,
+    from_blocks,
     from_grid,
     pixel_centres,
     refine,
     refinement_kernel,
-    sample,
     sample_at,
+    sample_inside,
 )
 
 MARGIN_X, MARGIN_TOP, MARGIN_BOTTOM = 28, 24, 16
@@ -67,10 +68,23 @@ def margin(field: Tensor) -> Tensor:
     return F.pad(field, (1, 1, 1, 1), mode="replicate")
 
 
+def block_kernel(factor: int, coarse: int) -> Tensor:
+    """Weights [factor**2, 1, n, n] of a convolution with stride factor / coarse that refines by `coarse`, in blocks.
+
+    The phases of bilinear interpolation of all `coarse` x `coarse` refinements in a block of `factor` x `factor` px.
+    """
+    nodes = factor // coarse  # of the field to be refined, in a block and direction
+    phases = refinement_kernel(coarse)[: coarse * coarse, 0].reshape(coarse, coarse, 3, 3)
+    kernel = torch.zeros(nodes, coarse, nodes, coarse, nodes + 2, nodes + 2)
+    for row in range(nodes):
+        for column in range(nodes):
+            kernel[row, :, column, :, row : row + 3, column : column + 3] = phases
+    return kernel.reshape(factor * factor, 1, nodes + 2, nodes + 2)
+
+
 class Compositor(nn.Module):
     """The frame for a batch."""
 
-    nodes: Tensor
     feather: Tensor
     head_kernel: Tensor
     colour_kernel: Tensor
@@ -80,21 +94,25 @@ class Compositor(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        pitch, size = canvas.MESH_PITCH, FRAME_SIZE // canvas.BACKDROP_PITCH
-        self.register_buffer("nodes", pixel_centres(0, 0, canvas.MESH_GRID, canvas.MESH_GRID, pitch))
-        self.grids = nn.ModuleDict({name: FineGrid(PICTURE, *place, pitch) for name, place in REGIONS.items()})
+        pitch, coarser = canvas.MESH_PITCH, canvas.BACKDROP_PITCH
+        self.grids = nn.ModuleDict(
+            {name: FineGrid(PICTURE, *place, pitch, blocks=True) for name, place in REGIONS.items()}
+        )
         scale, shift = from_grid(PICTURE, CANVAS)
         self.register_buffer("to_canvas", scale)
         self.register_buffer("canvas_begins", shift)
-        coarser = canvas.BACKDROP_PITCH
+        whole = (0, 0, canvas.MESH_GRID, canvas.MESH_GRID)
+        self.head_grid = FineGrid(PICTURE, *whole, canvas.HEAD_PITCH // pitch, pitch)
+        self.node_grid = FineGrid(PICTURE, *whole, 1, pitch)
+        size = FRAME_SIZE // coarser
         self.backdrop_grid = FineGrid(PICTURE, 0, 0, size, size, pitch // coarser, coarser)
         inside = pixel_centres(0, 0, canvas.CANVAS_WIDTH, canvas.CANVAS_HEIGHT)
         far = torch.tensor([canvas.CANVAS_WIDTH, canvas.CANVAS_HEIGHT], dtype=torch.float32).reshape(1, 2, 1, 1)
         border = torch.minimum(inside, far - inside).amin(1, keepdim=True)
         self.register_buffer("feather", (border / FEATHER_PX).clamp(0.0, 1.0))  # [1, 1, 256, 192]
         self.register_buffer("head_kernel", refinement_kernel(canvas.HEAD_PITCH // pitch))
-        self.register_buffer("colour_kernel", refinement_kernel(coarser, channels=3))
-        self.register_buffer("half_level", torch.full((3 * coarser * coarser,), 0.5))
+        self.register_buffer("colour_kernel", block_kernel(pitch, coarser))
+        self.register_buffer("half_level", torch.full((pitch * pitch,), 0.5))
 
     def forward(
         self,
@@ -112,45 +130,56 @@ class Compositor(nn.Module):
         """
         photo, backdrop = photo.float(), backdrop.float()
         # Coarse: output pixel -> photo pixel on the mesh grid, then to all pixels.
-        head = refine(margin(head_flow), self.head_kernel, canvas.HEAD_PITCH // canvas.MESH_PITCH)  # [B, 2, 128, 128]
-        both = head + sample(face_flow, PICTURE, self.nodes, head)
+        head_nodes = margin(head_flow)
+        head = refine(head_nodes, self.head_kernel, canvas.HEAD_PITCH // canvas.MESH_PITCH)  # [B, 2, 128, 128]
+        both = head + sample_inside(face_flow, self.head_grid(head_nodes))
         both = margin(both * self.moving(both, backdrop[:, 3:]))  # [B, 2, 130, 130]
-        parts = {name: sample_at(photo, self.grids[name](region(both, name))) for name in REGIONS if name != "middle"}
+        # All pixels lie block by block from here on, one block for each node of the mesh.
+        parts = {
+            name: sample_inside(photo, self.grids[name](region(both, name))) for name in REGIONS if name != "middle"
+        }
         parts["middle"] = self.middle(both, margin(head), canvas_flow, texture, photo)
         band = torch.cat([parts["left"], parts["middle"], parts["right"]], 3)
         picture = torch.cat([parts["top"], band, parts["bottom"]], 2) + self.behind(both, backdrop)
         # Bytes only at the very end: TensorRT takes them for nothing but inputs and outputs.
-        return picture.clamp(0.0, 255.0).permute(0, 2, 3, 1).to(torch.uint8)
+        return from_blocks(picture.clamp(0.0, 255.0), canvas.MESH_PITCH).to(torch.uint8)
 
     def moving(self, both: Tensor, matte: Tensor) -> Tensor:
         """[B, 1, 128, 128] 1 near the person, where she is or where she was, 0 where the background stands still."""
-        person = F.max_pool2d(matte, canvas.MESH_PITCH // canvas.BACKDROP_PITCH)
+        # Lines take the place of channels: engines pool many channels at once, but a single one pixel by pixel.
+        grid, coarse = canvas.MESH_GRID, canvas.MESH_PITCH // canvas.BACKDROP_PITCH
+        person = F.max_pool2d(matte.reshape(-1, grid, coarse, coarse * grid), coarse)  # [B, rows, 1, columns]
         person = (person * (1.0 / (255.0 * PERSON))).clamp(0.0, 1.0)
         # Wider, then with a soft edge: a field that broke off would tear the background.
-        for pool, reach in ((F.max_pool2d, AROUND_NODES + FADE_NODES), (F.avg_pool2d, FADE_NODES)):
-            for size, pad in (((1, 2 * reach + 1), (0, reach)), ((2 * reach + 1, 1), (reach, 0))):
-                person = pool(person, size, 1, pad)
-        return torch.maximum(person, sample(person, PICTURE, self.nodes, both))
+        widest, edge = AROUND_NODES + FADE_NODES, FADE_NODES
+        person = F.max_pool2d(person, (1, 2 * widest + 1), 1, (0, widest)).transpose(1, 3)  # [B, columns, 1, rows]
+        person = F.max_pool2d(person, (1, 2 * widest + 1), 1, (0, widest))
+        person = F.avg_pool2d(person, (1, 2 * edge + 1), 1, (0, edge)).transpose(1, 3)
+        person = F.avg_pool2d(person, (1, 2 * edge + 1), 1, (0, edge)).transpose(1, 2)  # [B, 1, rows, columns]
+        return torch.maximum(person, sample_inside(person, self.node_grid(both)))
 
     def behind(self, both: Tensor, backdrop: Tensor) -> Tensor:
-        """What the background that stands still adds to a picture in which all moves, [B, 3, 512, 512] levels.
+        """What the background that stands still adds to a picture in which all moves, [B, 3, 128, 128 * 16] levels.
 
         With half a level more, to round where bytes are made.
         """
-        seen = sample_at(backdrop, self.backdrop_grid(both))  # [B, 4, 256, 256]
+        seen = sample_inside(backdrop, self.backdrop_grid(both))  # [B, 4, 256, 256]
         free = 1.0 - seen[:, 3:] * (1.0 / 255.0)
         added = margin(free * (backdrop[:, :3] - seen[:, :3]))
-        return F.pixel_shuffle(F.conv2d(added, self.colour_kernel, self.half_level), canvas.BACKDROP_PITCH)
+        planes = added.reshape(-1, 1, *added.shape[2:])  # each colour on its own
+        stride = canvas.MESH_PITCH // canvas.BACKDROP_PITCH
+        fine = F.conv2d(planes, self.colour_kernel, self.half_level, stride)  # [B * 3, 16, 128, 128]
+        return fine.permute(0, 2, 3, 1).reshape(-1, 3, canvas.MESH_GRID, canvas.MESH_GRID * canvas.MESH_PITCH**2)
 
     def middle(self, both: Tensor, head: Tensor, flow: Tensor, texture: Tensor, photo: Tensor) -> Tensor:
-        """The window of fine fields, [B, 3, ROI_HEIGHT, ROI_WIDTH], levels."""
+        """The window of fine fields, [B, 3, ROI_HEIGHT / 4, ROI_WIDTH * 4] in blocks, levels."""
         # The canvas in canonical space ...
         fine = torch.cat([flow, self.feather + 0.0 * flow[:, :1], texture], 1)
-        # ... seen through the head's pose, [B, 7, ROI_HEIGHT, ROI_WIDTH].
+        # ... seen through the head's pose, [B, 7, ROI_HEIGHT / 4, ROI_WIDTH * 4].
         around = self.grids["middle"](region(both, "middle"))
         turned = self.grids["middle"](region(head, "middle"))
         seen = sample_at(fine, turned * self.to_canvas + self.canvas_begins, "zeros")
         share = seen[:, 2:3].permute(0, 2, 3, 1)
         grid = around + share * (turned - around + (2.0 / FRAME_SIZE) * seen[:, :2].permute(0, 2, 3, 1))
-        picture = sample_at(photo, grid)
+        picture = sample_inside(photo, grid)
         return picture - picture * seen[:, 6:7] + seen[:, 3:6]

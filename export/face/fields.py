@@ -107,34 +107,73 @@ class FineGrid(nn.Module):
     rows: Tensor
     columns: Tensor
 
-    def __init__(self, window: Window, left: int, top: int, width: int, height: int, factor: int, pitch: int = 1):
+    def __init__(
+        self,
+        window: Window,
+        left: int,
+        top: int,
+        width: int,
+        height: int,
+        factor: int,
+        pitch: int = 1,
+        blocks: bool = False,
+    ):
         """
         Args:
             window: what -1..1 spans: the rectangle that the tensor to be sampled covers.
             left, top: of the rectangle of pixels that sample, px.
             width, height: number of these pixels.
-            factor: by which the field is refined.
+            factor: by which the field is refined; 1 takes a field without margin as it is.
             pitch: px from one sampling pixel to the next.
+            blocks: leave the pixels in the order in which the convolution makes them, see `from_blocks`.
         """
         super().__init__()
-        self.factor = factor
+        self.factor, self.blocks = factor, blocks
         scale = torch.tensor([2.0 / window.width, 2.0 / window.height])
         phases = refinement_kernel(factor).reshape(2, factor, factor, 2, 3, 3).permute(1, 2, 0, 3, 4, 5)
         kernel = phases.reshape(-1, 2, 3, 3) * scale.repeat(factor * factor)[:, None, None, None]
+        if factor == 1:
+            kernel = kernel[:, :, 1:2, 1:2]  # a node is its pixel: nothing of the margin is needed
         self.register_buffer("kernel", kernel.contiguous())  # [factor * factor * 2, 2, 3, 3]
         start = pixel_centres(left, top, width, height, pitch)[0].permute(1, 2, 0)
         start = (start - torch.tensor([window.left, window.top])) * scale - 1.0
-        rows, columns = torch.zeros(1, height, 1, 2), torch.zeros(1, 1, width, 2)
-        rows[0, :, 0, 1], columns[0, 0, :, 0] = start[:, 0, 1], start[0, :, 0]
+        if blocks:
+            start = start.reshape(height // factor, factor, width // factor, factor, 2).transpose(1, 2)
+            start = start.reshape(height // factor, width * factor, 2)
+            # y of a pixel is that of its block, and its own within: of the first row of blocks.
+            rows, columns = torch.zeros(1, height // factor, 1, 2), start[None, :1].clone()
+            rows[0, :, 0, 1] = start[:, 0, 1] - start[0, 0, 1]
+        else:
+            rows, columns = torch.zeros(1, height, 1, 2), torch.zeros(1, 1, width, 2)
+            rows[0, :, 0, 1], columns[0, 0, :, 0] = start[:, 0, 1], start[0, :, 0]
         self.register_buffer("rows", rows)
         self.register_buffer("columns", columns)
 
     def forward(self, field: Tensor) -> Tensor:
-        """Grid [B, factor * n, factor * m, 2] of a field [B, 2, n + 2, m + 2], px, whose margin is used up."""
+        """Grid of a field [B, 2, n + 2, m + 2], px, whose margin is used up (one of `factor` 1 has none).
+
+        Returns:
+            [B, factor * n, factor * m, 2], or in blocks [B, n, m * factor * factor, 2].
+        """
         fine = F.conv2d(field, self.kernel)
         n, m, factor = fine.shape[2], fine.shape[3], self.factor
-        blocks = fine.permute(0, 2, 3, 1).reshape(-1, n, m, factor, 2 * factor).permute(0, 1, 3, 2, 4)
-        return blocks.reshape(-1, factor * n, factor * m, 2) + self.rows + self.columns
+        pixels = fine.permute(0, 2, 3, 1)
+        if self.blocks:
+            return pixels.reshape(-1, n, m * factor * factor, 2) + self.rows + self.columns
+        lines = pixels.reshape(-1, n, m, factor, 2 * factor).permute(0, 1, 3, 2, 4)
+        return lines.reshape(-1, factor * n, factor * m, 2) + self.rows + self.columns
+
+
+def from_blocks(picture: Tensor, factor: int) -> Tensor:
+    """A picture [B, C, n, m * factor * factor] whose pixels lie block by block, as [B, factor * n, factor * m, C].
+
+    One block's pixels follow each other, row by row, as the convolution of a refined field makes them. Sampling does
+    not ask for the order of its positions; so what is to be rearranged anyway at the end need not be before.
+    """
+    channels, n = picture.shape[1], picture.shape[2]
+    m = picture.shape[3] // (factor * factor)
+    pixels = picture.reshape(-1, channels, n, m, factor, factor).permute(0, 2, 4, 3, 5, 1)
+    return pixels.reshape(-1, factor * n, factor * m, channels)
 
 
 def from_grid(window: Window, other: Window) -> tuple[Tensor, Tensor]:
@@ -148,6 +187,15 @@ def from_grid(window: Window, other: Window) -> tuple[Tensor, Tensor]:
 def sample_at(field: Tensor, grid: Tensor, padding: str = "border") -> Tensor:
     """Sample a tensor [B, C, ...] at a grid [B, h, w, 2]."""
     return F.grid_sample(field, grid, padding_mode=padding, align_corners=False)
+
+
+def sample_inside(field: Tensor, grid: Tensor) -> Tensor:
+    """Sample a square tensor [B, C, n, n] at a grid [B, h, w, 2]; what lies outside continues its border.
+
+    Positions are held inside first, because ONNX Runtime takes twice as long for a padding with the border.
+    """
+    edge = 1.0 - 1.0 / field.shape[3]
+    return sample_at(field, grid.clamp(-edge, edge), "zeros")
 
 
 def smooth(value: Tensor) -> Tensor:
