@@ -39,11 +39,23 @@ ENGINES = Path("build/engines")
 DEFAULT_SESSIONS = 8
 DEFAULT_FRAMES = 48
 
+RUNTIME_VARIABLE = "FACESTREAM_RUNTIME"
+"""What the containers serve by."""
+AS_COMMITTED = "onnxruntime"
+"""Its value for the repository as it was committed, of which nothing is built."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Build; returns 1 with the reason on standard error where that is refused."""
     options = _parser().parse_args(arguments)
+    options.runtime = options.runtime or os.environ.get(RUNTIME_VARIABLE) or "tensorrt"
+    if options.runtime == AS_COMMITTED:
+        print(f"{RUNTIME_VARIABLE}={AS_COMMITTED} serves {options.models} as it was committed: nothing is to be built")
+        return 0
     try:
+        if options.runtime not in RUNTIMES:
+            known = ", ".join([*RUNTIMES, AS_COMMITTED])
+            raise Refusal(f"{RUNTIME_VARIABLE} is {options.runtime!r}", f"name one of {known}")
         folder = _build(options)
     except Refusal as refusal:
         print(f"refused: {refusal}", file=sys.stderr)
@@ -62,7 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--recording", type=Path, help="recorded sessions, made where missing (default: build/recording)"
     )
-    parser.add_argument("--runtime", choices=list(RUNTIMES), default="tensorrt", help="default: %(default)s")
+    parser.add_argument(
+        "--runtime", choices=[*RUNTIMES, AS_COMMITTED], help=f"default: ${RUNTIME_VARIABLE} or tensorrt"
+    )
     parser.add_argument(
         "--precision",
         nargs="+",
@@ -152,12 +166,12 @@ def fits(target: Target) -> None:
         raise Refusal(
             f"TensorRT {target.tensorrt} does not know {target.gpu}: {'.'.join(map(str, volta.tensorrt))} is the last "
             "for compute capability 7.0",
-            "use the lane of its own: docker compose --profile v100 run --rm build-engines-v100",
+            "use the lane of its own: docker compose run --rm build-engines-v100",
         )
     if lane is current and here[:2] <= volta.tensorrt[:2] and target.capability > (9, 0):
         raise Refusal(
             f"TensorRT {target.tensorrt} is older than {target.gpu}",
-            "use the current lane: docker compose --profile gpu run --rm build-engines",
+            "use the current lane: docker compose run --rm build-engines",
         )
 
 

@@ -1,8 +1,9 @@
 """Builds a TensorRT engine of an ONNX file, for the GPU of this machine.
 
-Types are those of the ONNX: a strongly typed network is asked for, which TensorRT 11 has no other kind of. Two programs
-can do it, with the same result: TensorRT's Python module, and trtexec, which NVIDIA's images have even where they lack
-the module.
+Types are those of the ONNX: a strongly typed network is asked for, which TensorRT 11 has no other kind of, and single
+precision is single precision: TF32, which TensorRT takes for it unasked, has the 11 bits of half precision, and what
+these networks leave in single precision is coordinates. Two programs can do it, with the same result: TensorRT's Python
+module, and trtexec, which NVIDIA's images have even where they lack the module.
 """
 
 from __future__ import annotations
@@ -79,6 +80,8 @@ class ModuleBuilder:
         if found != expected:
             raise _other_inputs(onnx, found, expected)
         config = builder.create_builder_config()
+        if hasattr(trt.BuilderFlag, "TF32"):
+            config.clear_flag(trt.BuilderFlag.TF32)
         if self._capability is not None:
             config.num_compute_capabilities = 1
             config.set_compute_capability(getattr(trt.ComputeCapability, self._capability), 0)
@@ -119,7 +122,7 @@ class TrtexecBuilder:
 
     def build(self, onnx: Path, inputs: Shapes, profile: BatchProfile, timing_cache: Path | None) -> bytes:
         """See EngineBuilder."""
-        command = [str(self._program), f"--onnx={onnx}", "--skipInference"]
+        command = [str(self._program), f"--onnx={onnx}", "--skipInference", "--noTF32"]
         if self._tensorrt.startswith("10."):  # TensorRT 11 has no other kind of network
             command.append("--stronglyTyped")
         if timing_cache is not None:
@@ -150,7 +153,7 @@ def find_builder(tensorrt: str | None) -> EngineBuilder:
     if tensorrt is None:
         raise Refusal(
             "there is no TensorRT here: libnvinfer is not found",
-            "run this in the serving container (docker compose --profile gpu run --rm build-engines), or serve by "
+            "run this in the serving container (docker compose run --rm build-engines), or serve by "
             f"ONNX Runtime, which needs none: {BUILD} --runtime onnxruntime-cuda",
         )
     for name in MODULES:

@@ -17,7 +17,7 @@ def _build_command() -> str:
     if lane not in LANES:
         return "python3 -m export.engines"
     service = "build-engines" if lane == "gpu" else f"build-engines-{lane}"
-    return f"docker compose --profile {lane} run --rm {service}"
+    return f"docker compose run --rm {service}"
 
 
 BUILD: Final = _build_command()

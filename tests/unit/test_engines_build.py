@@ -101,6 +101,7 @@ def test_trtexec_is_given_both_profiles_and_the_types_of_the_onnx(tmp_path: Path
     engine = TrtexecBuilder(program, "10.4.0").build(Path("g.onnx"), {"X": (3,), "Y": (2, 5)}, PROFILE, tmp_path / "t")
     words = engine.decode().split()
     assert "--stronglyTyped" in words
+    assert "--noTF32" in words
     assert f"--timingCacheFile={tmp_path / 't'}" in words
     first, second = words.index("--profile=0"), words.index("--profile=1")
     assert words[first + 1 : first + 4] == [

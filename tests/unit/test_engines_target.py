@@ -128,8 +128,8 @@ def test_a_real_library_is_opened() -> None:
 @pytest.mark.parametrize(
     ("gpu", "capability", "tensorrt", "says"),
     [
-        ("Tesla V100", (7, 0), "11.2.1", "--profile v100"),
-        ("NVIDIA B200", (10, 0), "10.4.0", "--profile gpu"),
+        ("Tesla V100", (7, 0), "11.2.1", "run --rm build-engines-v100"),
+        ("NVIDIA B200", (10, 0), "10.4.0", "run --rm build-engines$"),
         ("Tesla P4", (6, 1), "10.4.0", "expected 7.0"),
     ],
 )

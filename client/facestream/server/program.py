@@ -79,7 +79,10 @@ class ImageProgram:
         program = shutil.which("tritonserver", path=os.environ.get("PATH", os.defpath))
         if program is None:
             raise ServerError("no tritonserver on PATH: this is meant for NVIDIA's image; elsewhere: facestream serve")
-        return [program, f"--cuda-memory-pool-byte-size={self.gpu}:{CUDA_POOL_BYTES}"], {}
+        # In TF32, which cuDNN and cuBLAS take for single precision unasked, a coordinate has the 11 bits of half
+        # precision: the edges of the picture would move.
+        variables = {"NVIDIA_TF32_OVERRIDE": "0"}
+        return [program, f"--cuda-memory-pool-byte-size={self.gpu}:{CUDA_POOL_BYTES}"], variables
 
 
 ADMIN_HEADER = "facestream-admin-key"

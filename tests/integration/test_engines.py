@@ -1,0 +1,94 @@
+"""A repository assembled for a target, on the real server: `python -m export.engines`, its guard, and a session.
+
+No test machine has a GPU, so the target is this machine's processor; all but the networks' own files and a few fields
+of their configurations is what a GPU's repository has, too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from facestream.audio import read_sound
+from facestream.contract import CHUNK_SAMPLES
+from facestream.server import TritonServer
+from facestream.session import Client
+
+from export.engines import check
+from export.engines.__main__ import main
+from export.engines.repository import Runtime
+from export.ensembles import REPOSITORY
+from export.networks import NETWORKS
+from export.recording import Speaker, record
+
+RUNTIME: Runtime = "onnxruntime-cpu"
+FRAMES = 16
+SOUND = Path(__file__).parents[1] / "data" / "speech.wav"
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the command builds, compared in a server with a few recorded frames."""
+    folder = tmp_path_factory.mktemp("engines")
+    record(folder / "recording", frames=6, in_process=True, speakers=(Speaker("nia", {}),))
+    words = ["--runtime", RUNTIME, "--max-sessions", "2", "--frames", "3", "--out", str(folder / "out")]
+    assert main([*words, "--recording", str(folder / "recording"), "--log", str(folder / "server.log")]) == 0
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def assembled(engines: Path) -> Iterator[TritonServer]:
+    with TritonServer(check.servable(engines, REPOSITORY, RUNTIME)) as server:
+        yield server
+
+
+def pictures(server: TritonServer, session_id: int) -> list[np.ndarray]:
+    """The frames of some words: the id seeds blinks and head movements, so the same id shows the same frames."""
+    with (
+        Client(server.grpc_url) as client,
+        client.session("nia", correlation_id=session_id, quality="fast", deadline=60.0) as session,
+    ):
+        frames = list(session.stream(read_sound(SOUND).speech[: FRAMES * CHUNK_SAMPLES]))
+    assert all(frame.picture is not None for frame in frames)
+    return [np.asarray(frame.picture) for frame in frames]
+
+
+def test_every_network_was_compared_and_timed_in_the_server(engines: Path) -> None:
+    repository = engines / RUNTIME / "model_repository"
+    for network in NETWORKS:
+        found = json.loads((repository / network.stage / "1" / "model.onnx.json").read_text())
+        assert found["parity"].keys() == network.tolerances["fp32"].keys()
+        assert all(parity["frames"] >= 3 for parity in found["parity"].values())
+        assert found["latency_ms"].keys() == {"1", "2"}
+        assert all(time > 0.0 for time in found["latency_ms"].values())
+
+
+def test_sessions_on_what_was_assembled_show_the_frames_of_the_committed_repository(
+    assembled: TritonServer, server: TritonServer
+) -> None:
+    """Bit for bit, side by side: the same networks on the same processor, whatever else the assembly changed."""
+    sessions = (11, 12)
+    with ThreadPoolExecutor(len(sessions)) as pool:
+        shown = list(pool.map(lambda session: pictures(assembled, session), sessions))
+    for session, frames in zip(sessions, shown, strict=True):
+        expected = pictures(server, session)
+        assert len(frames) == len(expected) == FRAMES
+        assert all(np.array_equal(one, other) for one, other in zip(frames, expected, strict=True))
+    assert not np.array_equal(shown[0][-1], shown[0][0])
+
+
+def test_the_guard_refuses_a_half_built_one(engines: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    marker = engines / RUNTIME / "finished.json"
+    words = [str(engines), "--runtime", RUNTIME]
+    assert check.main(words) == 0
+    assert capsys.readouterr().out == f"{engines / RUNTIME / 'model_repository'}\n"
+    marker.rename(marker.with_name("moved"))
+    try:
+        assert check.main(words) == 1
+        assert "broken off" in capsys.readouterr().err
+    finally:
+        marker.with_name("moved").rename(marker)
