@@ -83,7 +83,7 @@ def test_a_server_not_fetched_yet_is_no_fault(tmp_path: Path, monkeypatch: pytes
 
 
 def test_the_exit_status_tells_scripts(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = argparse.Namespace(repository=Path("/no/such/folder"), host="127.0.0.1", ports=[])
+    arguments = argparse.Namespace(repository=Path("/no/such/folder"), host="127.0.0.1", ports=[], gpu=False)
     assert doctor.run(arguments) == 1
     assert "/no/such/folder is not a folder" in capsys.readouterr().out
 

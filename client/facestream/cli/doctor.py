@@ -11,8 +11,9 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
+from facestream.cli.finding import Finding
+from facestream.cli.gpu_findings import gpu_findings
 from facestream.cli.serve import default_repository
 from facestream.contract import AVATARS_VARIABLE, VOICES_VARIABLE
 from facestream.server import libpython, wheel
@@ -27,16 +28,6 @@ MIN_SHARED_MEMORY = 256 * 1024**2
 """Bytes: each stage maps some tens of MB at most."""
 
 
-class Finding(NamedTuple):
-    """One line of the report."""
-
-    level: str
-    """'ok'; 'missing': serving or the client fails without; 'note': worth knowing."""
-    subject: str
-    text: str
-    remedy: str = ""
-
-
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its options."""
     parser = subparsers.add_parser(
@@ -47,6 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--repository", type=Path, metavar="DIR", help="model repository (default: the checkout's)")
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default: %(default)s)")
     parser.add_argument("--ports", type=int, nargs="+", default=[8000, 8001, 8002], metavar="N", help="ports to serve")
+    parser.add_argument("--gpu", action="store_true", help="count as missing what the containers on a GPU need")
     parser.set_defaults(func=run)
 
 
@@ -54,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the report; returns 1 when something is missing, else 0."""
     repository = arguments.repository or default_repository()
     missing = 0
-    for finding in examine(repository, arguments.host, arguments.ports):
+    for finding in examine(repository, arguments.host, arguments.ports, arguments.gpu):
         missing += finding.level == "missing"
         print(f"{finding.level:<8} {finding.subject:<16} {finding.text}")
         if finding.remedy:
@@ -63,16 +55,18 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if missing else 0
 
 
-def examine(repository: Path | None, host: str, ports: list[int]) -> Iterator[Finding]:
-    """All findings, in the order in which they would stop a newcomer."""
+def examine(repository: Path | None, host: str, ports: list[int], gpu: bool = False) -> Iterator[Finding]:
+    """All findings, in the order in which they would stop a newcomer.
+
+    gpu: what the containers on a GPU need counts as missing where it is not there.
+    """
     checks: list[Callable[[], Finding]] = [_machine, _c_library, _python, _packages, _speech, _libpython, _server]
     for check in checks:
         yield check()
     yield from _resources()
     yield from (_port(host, port) for port in ports)
     yield from _repository(repository)
-    yield _gpu()
-    yield _docker()
+    yield from gpu_findings(gpu)
 
 
 def _machine() -> Finding:
@@ -194,16 +188,3 @@ def _repository(repository: Path | None) -> Iterator[Finding]:
         yield Finding("ok", "avatars", ", ".join(names))
     else:
         yield Finding("missing", "avatars", f"none in {ready}", "facestream avatar build PHOTO")
-
-
-def _gpu() -> Finding:
-    if Path("/dev/nvidiactl").exists() or ctypes.util.find_library("cuda"):
-        return Finding(
-            "note", "GPU", "NVIDIA driver found: NVIDIA's container uses it (docker compose up), pip's server not"
-        )
-    return Finding("note", "GPU", "no NVIDIA driver: everything runs on the CPU")
-
-
-def _docker() -> Finding:
-    program = shutil.which("docker")
-    return Finding("note", "docker", program or "not installed: needed for NVIDIA's container only")
