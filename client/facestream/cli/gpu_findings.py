@@ -55,7 +55,8 @@ _CAPABILITIES: Final = {
 _DRIVER_REMEDY: Final = "sudo apt-get install nvidia-driver-580-server (Ubuntu), then restart the machine"
 _TOOLKIT_REMEDY: Final = (
     "add NVIDIA's package source (docs.nvidia.com/datacenter/cloud-native/container-toolkit), then: "
-    "sudo apt-get install nvidia-container-toolkit && sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker"
+    "sudo apt-get install nvidia-container-toolkit && sudo nvidia-ctk runtime configure --runtime=docker && "
+    "sudo systemctl restart docker"
 )
 _DOCKER_REMEDY: Final = "install Docker Engine with its compose plugin: docs.docker.com/engine/install"
 
@@ -122,15 +123,9 @@ def _without_driver(failure: str, lacking: str) -> Finding:
         # Whoever asked for a GPU lane is told that it cannot be here; nobody else has to care.
         remedy = "docker compose --profile cpu up -d, or facestream serve" if lacking == "missing" else ""
         return Finding(lacking, "GPU", "no NVIDIA card and no driver: everything runs on the processor", remedy)
-    what = (
-        f"{len(cards)} NVIDIA card{'s' * (len(cards) != 1)} plugged in" if cards else "no NVIDIA card seen on the bus"
-    )
-    return Finding(
-        lacking,
-        "GPU",
-        f"{what}, but nvidia-smi: {failure.rstrip('.')}. Branches of the driver after 580 know no V100 and nothing older",
-        _DRIVER_REMEDY,
-    )
+    what = f"NVIDIA cards on the bus: {', '.join(cards) or 'none seen'}"
+    hint = "branches of the driver after 580 know no V100, nor anything older"
+    return Finding(lacking, "GPU", f"{what}; nvidia-smi: {failure.rstrip('.')}; {hint}", _DRIVER_REMEDY)
 
 
 def plugged_in() -> list[str]:
