@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -254,11 +257,19 @@ def test_the_lane_without_a_gpu_has_nothing_for_gpus() -> None:
     assert not {name for name in names if re.match(r"nvidia|tensorrt|cupy|cuda", name)}
 
 
+@functools.cache
+def build_options() -> set[str]:
+    command = [sys.executable, "-m", "export.engines", "--help"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return set(re.findall(r"--[a-z-]+", told))
+
+
 @pytest.mark.parametrize(("builder", "lane"), BUILDERS.items())
 def test_words_after_a_builder_go_to_the_build(builder: str, lane: str) -> None:
     """`docker compose run --rm build-engines --precision fp32`: the words take the place of `command`."""
     service = SERVICES[builder]
     assert "command" not in service
     assert service["entrypoint"][:4] == ["/opt/nvidia/nvidia_entrypoint.sh", "python3", "-m", "export.engines"]
+    assert {word for word in service["entrypoint"] if word.startswith("--")} <= build_options()
     assert "restart" not in service
     assert "ports" not in service

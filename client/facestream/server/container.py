@@ -59,8 +59,8 @@ def repository(environment: Mapping[str, str], models: Path, engines: Path) -> P
         lane = environment.get("FACESTREAM_LANE", "gpu")
         service = "build-engines" if lane == "gpu" else f"build-engines-{lane}"
         raise SettingError(
-            f"{RUNTIME_VARIABLE}={runtime} asks for {RUNTIMES[runtime]}, which {engines} does not hold (the reason is "
-            f"above). Build: docker compose run --rm {service}. Or serve slower, with nothing built: "
+            f"{RUNTIME_VARIABLE}={runtime} asks for {RUNTIMES[runtime]}, and {engines} has none that can be served "
+            f"(the reason is above). Build: docker compose run --rm {service}. Or serve slower, with nothing built: "
             f"{RUNTIME_VARIABLE}={AS_COMMITTED}"
         )
     return Path(lines[0])
