@@ -9,12 +9,15 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from device_frames import DeviceFrames
 from encoder_choice import EncoderChoice, EncoderMissing
 from facestream.contract import NETWORKS_VARIABLE, VIDEO_ENCODER_VARIABLE
 from facestream.sequence import SessionLost
 from h264_codec import NVENC, X264
 from h264_encoder import H264Encoder, create_context
 from nv12 import to_nv12
+
+from tests.unit.triton_stub import DeviceNamespace
 
 
 @pytest.fixture(autouse=True)
@@ -33,11 +36,21 @@ def picture(frame: int) -> np.ndarray:
 class Card:
     """A GPU's encoders: `room` sessions at a time. x264 does their work, with NVENC's name and habits.
 
-    `fault` is what the driver says instead; `late` frames are held back; `keyframes` are given where asked for.
+    `fault` is what the driver says instead; `late` frames are held back; `keyframes` are given where asked for; `wrong`
+    colours are encoded; frames on the GPU are taken with `shares`.
     """
 
-    def __init__(self, room: int = 100, fault: str | None = None, late: int = 0, keyframes: bool = True) -> None:
+    def __init__(
+        self,
+        room: int = 100,
+        fault: str | None = None,
+        late: int = 0,
+        keyframes: bool = True,
+        wrong: bool = False,
+        shares: bool = True,
+    ) -> None:
         self.room, self.fault, self.late, self.keyframes = room, fault, late, keyframes
+        self.wrong, self.shares = wrong, shares
         self.opened: list[str] = []
         self.given: list[dict[str, str]] = []
 
@@ -53,20 +66,32 @@ class _CardContext:
         self._card = card
         self._x264 = create_context(X264.name)
         self._late: list[Any] = []
+        self._opened = False
         self.options: dict[str, str] = {}
+        self.pix_fmt = ""
 
     def open(self) -> None:
+        self._opened = True
         if self._card.fault:
             raise av.ExternalError(542398533, self._card.fault)
         if self._card.room == 0:
             raise av.ExternalError(542398533, "OpenEncodeSessionEx failed: out of memory (10): (no details)")
         self._card.room -= 1
         self._card.given.append(self.options)
-        for name in ("width", "height", "pix_fmt", "time_base", "framerate"):
+        if self.pix_fmt == "cuda" and not self._card.shares:
+            raise av.ExternalError(542398533, "hw_frames_ctx must be set when using GPU frames as input")
+        self._x264.pix_fmt = "nv12"
+        for name in ("width", "height", "time_base", "framerate", "colorspace", "color_range"):
             setattr(self._x264, name, getattr(self, name))
         self._x264.options = dict(X264.options)
 
     def encode(self, frame: Any) -> list[Any]:
+        if not self._opened:
+            self.open()
+        if self._card.wrong:
+            pts, kind = frame.pts, frame.pict_type
+            frame = av.VideoFrame.from_ndarray(255 - frame.to_ndarray(format="nv12"), format="nv12")
+            frame.pts, frame.pict_type = pts, kind
         if not self._card.keyframes:
             frame.pict_type = av.video.frame.PictureType.NONE
         self._late += self._x264.encode(frame)
@@ -105,8 +130,9 @@ def test_card_with_an_encoder_encodes() -> None:
         (Card(fault="Cannot load libnvidia-encode.so.1"), "Cannot load libnvidia-encode"),
         (Card(late=1), "the encoder gave 0 packets for frame -2, expected 1"),
         (Card(keyframes=False), r"its keyframes are the frames \[-2\], expected \[-2, 0\]"),
+        (Card(wrong=True), r"what decodes is another picture, \d+\.\d levels off, expected 4 at most"),
     ],
-    ids=["A100", "container without video", "holds frames back", "no keyframe on demand"],
+    ids=["A100", "container without video", "holds frames back", "no keyframe on demand", "wrong colours"],
 )
 def test_card_whose_encoder_does_not_serve_leaves_it_to_the_processor(
     card: Card, reason: str, monkeypatch: pytest.MonkeyPatch
@@ -156,6 +182,52 @@ def test_session_beyond_the_cards_limit_goes_to_the_processor_alone() -> None:
     assert log[1].startswith("session 3 is encoded by libx264: h264_nvenc takes no further session (")
     assert "out of memory" in log[1]
     assert [keyframe for _, keyframe in stream(encoders[2])][:4] == [True, False, True, False]
+
+
+def on_gpu(card: Card) -> tuple[EncoderChoice, list[str]]:
+    """The choice of a stage whose frames lie on a GPU; NumPy's arrays stand for the GPU's."""
+    return choice(card, pixel_format="nv12", device_frames=lambda: DeviceFrames(DeviceNamespace(np)))
+
+
+def test_frames_stay_on_a_gpu_that_encodes_them() -> None:
+    """Otherwise each would be brought to the host, and back to the encoder on the card it came from."""
+    chosen, log = on_gpu(Card())
+    assert log == ["H.264 is encoded by h264_nvenc: this GPU has an encoder; frames stay on the GPU"]
+    encoder = chosen.encoder(1)
+    decoder = av.CodecContext.create("h264", "r")
+    frames: list[Any] = []
+    keyframes: list[bool] = []
+    for index in range(8):
+        unit, keyframe = encoder.encode(to_nv12(np, picture(index)[None])[0], index - 2)
+        keyframes.append(keyframe)
+        frames += decoder.decode(av.Packet(unit.tobytes()))
+    frames += decoder.decode(None)
+    assert keyframes == [True, False, True] + 5 * [False], "the frame that opened the encoder is not among them"
+    shown = frames[-1].to_ndarray(format="rgb24", src_colorspace="ITU709").astype(float)
+    assert len(frames) == 8
+    assert np.abs(shown - picture(7)).mean() < 3.0
+
+
+def test_gpu_encoder_that_cannot_share_frames_gets_them_from_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older PyAV, or one that fails at it: the card encodes all the same."""
+    chosen, (line,) = on_gpu(Card(shares=False))
+    assert "frames come to it by way of the host, as it cannot take them on the GPU (" in line
+    assert "hw_frames_ctx must be set" in line
+    encoder = chosen.encoder(1)
+    assert encoder.codec is NVENC
+    assert encoder.device_frames is None
+    monkeypatch.delattr(av.video.frame, "CudaContext", raising=False)
+    chosen, (line,) = on_gpu(Card())
+    assert "by way of the host" in line
+    assert chosen.encoder(1).codec is NVENC
+
+
+def test_session_beyond_the_limit_is_told_before_it_begins_with_frames_on_the_gpu_too() -> None:
+    chosen, log = on_gpu(Card(room=3))  # each of the two trials takes one
+    one, other = chosen.encoder(1), chosen.encoder(2)
+    assert (one.codec, other.codec) == (NVENC, X264)
+    assert other.device_frames is None
+    assert log[1].startswith("session 2 is encoded by libx264: h264_nvenc takes no further session (")
 
 
 def test_encoder_that_fails_ends_its_session_in_words() -> None:

@@ -18,6 +18,8 @@ import array_api_strict
 import av
 import numpy as np
 import pytest
+from device_frames import DeviceFrames
+from encoder_choice import EncoderChoice
 from facestream.array_namespace import HOST, ArrayNamespace
 from facestream.avatar.bundle import BUNDLE_SUFFIX
 from facestream.avatar_name import encode_avatar_name
@@ -25,6 +27,7 @@ from facestream.quality import Quality
 from facestream.sequence_stage import SequenceStage
 
 from export.ensembles import REPOSITORY, read_config
+from tests.unit.test_encoder_choice import Card
 from tests.unit.triton_stub import (
     END,
     START,
@@ -304,6 +307,40 @@ def test_frames_leave_the_gpu_as_luma_and_half_size_chroma(start: Start) -> None
         for frame in (0, 7):
             decoded = shown[seed][frame].to_ndarray(format="rgb24", src_colorspace="ITU709").astype(float)
             assert np.abs(decoded - picture(seed, frame)).mean() < 2.5
+
+
+def test_gpu_and_processor_encode_side_by_side(start: Start) -> None:
+    """A card that takes one session more: its frames stay there, the other's come to the host."""
+    device = DeviceNamespace(np)
+    stage, _ = start("video_encoder", device)
+    log: list[str] = []
+    stage._choice = EncoderChoice(  # type: ignore[attr-defined]
+        log.append, "nv12", Card(room=3).create, lambda: True, lambda: DeviceFrames(device)
+    )
+    came: list[int] = []
+    whole = device.to_host
+
+    def count(arrays: Any) -> Any:
+        came.append(len(arrays))
+        return whole(arrays)
+
+    device.to_host = count  # type: ignore[method-assign]
+    for frame in range(4):
+        requests = [
+            StubRequest(
+                seed,
+                on(device, FRAME=picture(seed, frame), FRAME_INDEX=np.array([frame - 2], np.int64)),
+                START if frame == 0 else 0,
+            )
+            for seed in (1, 2)
+        ]
+        keyframes = [response.tensors["KEYFRAME"][0] for response in stage.execute(requests)]
+        assert keyframes == 2 * [frame in (0, 2)]
+    assert came == [1] * 4
+    assert [line.split(":")[0] for line in log] == [
+        "H.264 is encoded by h264_nvenc",
+        "session 2 is encoded by libx264",
+    ]
 
 
 def test_frame_of_one_session_that_cannot_be_encoded_costs_no_other(start: Start) -> None:

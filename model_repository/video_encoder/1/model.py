@@ -6,11 +6,12 @@ import logging
 from collections.abc import Sequence
 
 import numpy as np
+from device_frames import DeviceFrames
 from encoder_choice import EncoderChoice
+from facestream.array_namespace import Array
 from facestream.sequence import SequenceError
 from facestream.sequence_stage import SequenceStage, Tensors
 from h264_encoder import H264Encoder
-from numpy.typing import NDArray
 from nv12 import to_nv12
 
 
@@ -20,7 +21,10 @@ class TritonPythonModel(SequenceStage[H264Encoder]):
     for_device = True
 
     def load(self, model_folder: str) -> None:
-        self._choice = EncoderChoice(_say, "nv12" if self.arrays.on_device else "yuv420p")
+        if self.arrays.on_device:
+            self._choice = EncoderChoice(_say, "nv12", device_frames=lambda: DeviceFrames(self.arrays))
+        else:
+            self._choice = EncoderChoice(_say)
 
     def create(self, correlation_id: int) -> H264Encoder:
         return self._choice.encoder(correlation_id)
@@ -29,9 +33,17 @@ class TritonPythonModel(SequenceStage[H264Encoder]):
         return _encode(state, inputs["FRAME"], inputs)
 
     def step_together(self, waiting: Sequence[tuple[H264Encoder, Tensors]]) -> list[Tensors | Exception]:
-        """Half the bytes of the frames come to the host, all in one go; then each session's own encoder takes its."""
+        """Luma and chroma of all frames are made together. They stay where they are for an encoder on the GPU, and come
+        to the host, half the bytes of the frames, for another one; then each session's own encoder takes its own."""
         frames = self.arrays.xp.stack([self.arrays.asarray(inputs["FRAME"]) for _, inputs in waiting])
-        (pictures,) = self.arrays.to_host([to_nv12(self.arrays.xp, frames)])
+        made = to_nv12(self.arrays.xp, frames)
+        pictures = [made[i, ...] for i in range(len(waiting))]
+        here = [i for i, (state, _) in enumerate(waiting) if state.device_frames is None]
+        if len(here) == len(waiting):
+            pictures = list(self.arrays.to_host([made])[0])
+        else:
+            for i, picture in zip(here, self.arrays.to_host([pictures[i] for i in here]), strict=True):
+                pictures[i] = picture
         outcomes: list[Tensors | Exception] = []
         for (state, inputs), picture in zip(waiting, pictures, strict=True):
             try:
@@ -43,7 +55,7 @@ class TritonPythonModel(SequenceStage[H264Encoder]):
         return outcomes
 
 
-def _encode(encoder: H264Encoder, frame: NDArray[np.uint8], inputs: Tensors) -> Tensors:
+def _encode(encoder: H264Encoder, frame: Array, inputs: Tensors) -> Tensors:
     access_unit, keyframe = encoder.encode(frame, int(inputs["FRAME_INDEX"][0]))
     return {"ACCESS_UNIT": access_unit, "KEYFRAME": np.array([keyframe])}
 
