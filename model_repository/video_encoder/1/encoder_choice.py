@@ -128,9 +128,7 @@ class EncoderChoice:
             return f"its keyframes are the frames {keyframes}, expected {[-LOOKAHEAD_FRAMES, 0]}"
         levels = float(np.abs(shown - frame).mean())
         if levels > MOST_ERROR:
-            return (
-                f"what it encodes decodes to another picture, {levels:.1f} levels off, expected {MOST_ERROR:g} at most"
-            )
+            return f"what decodes is another picture, {levels:.1f} levels off, expected {MOST_ERROR:g} at most"
         return None
 
 
