@@ -2,8 +2,9 @@
 
 To be run where it will be served: in the serving container, on the target GPU. Each network is built in its precision,
 run by the very server that will serve it on tensors of recorded sessions, and compared with the committed network on
-the CPU; one that exceeds its tolerance (export/networks.py) is refused. Folders are named after GPU and TensorRT, so
-one place can hold the builds of several machines; `python -m export.engines.check` finds this machine's again.
+the CPU; one that exceeds its tolerance (export/networks.py) is refused. Then whole sessions are held against the
+pictures that the committed repository shows. Folders are named after GPU and TensorRT, so one place can hold the builds
+of several machines; `python -m export.engines.check` finds this machine's again.
 
     python -m export.engines                                  TensorRT engines, fp16 where a stage has it
     python -m export.engines --precision renderer=fp32        one stage in single precision
@@ -21,11 +22,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
-from facestream.contract import MAX_SESSIONS_VARIABLE
+from facestream.audio import read_sound
+from facestream.contract import CHUNK_SAMPLES, LOOKAHEAD_FRAMES, MAX_SESSIONS_VARIABLE
 
 from export.engines.assembly import Plan, make
 from export.engines.build import find_builder
-from export.engines.compare import Served, Tensors, onnx_reference
+from export.engines.compare import RecordedSession, Served, Tensors, onnx_reference
 from export.engines.precisions import choose
 from export.engines.profile import BatchProfile
 from export.engines.refusal import BUILD, Refusal
@@ -34,6 +36,7 @@ from export.engines.target import Target, detect
 from export.engines.typed_networks import TYPED, typed_networks
 from export.ensembles import REPOSITORY
 from export.lanes import LANES, lane_of
+from export.recording import RECORDING, SEED, SPEAKERS, SPEECH, Recording, current_recording
 
 ENGINES = Path("build/engines")
 DEFAULT_SESSIONS = 8
@@ -102,7 +105,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _build(options: argparse.Namespace) -> Path:
     from export.engines.local_server import serve  # needs gRPC, which --help does not
-    from export.recording import RECORDING, current_recording
 
     for name, least in (("instances", 1), ("frames", 1)):
         if getattr(options, name) < least:
@@ -122,7 +124,7 @@ def _build(options: argparse.Namespace) -> Path:
     typed = typed_networks(options.typed, options.models, precisions)
     recording = current_recording(options.recording or RECORDING, options.models)
 
-    def sessions(stage: str) -> list[Tensors]:
+    def inputs(stage: str) -> list[Tensors]:
         chosen = np.unique(np.linspace(0, recording.frames - 1, options.frames).astype(int))
         return [
             {name: array[chosen] for name, array in recording.frames_for(stage, avatar).items()}
@@ -133,7 +135,21 @@ def _build(options: argparse.Namespace) -> Path:
         return serve(repository, stages, options.log)
 
     plan = Plan(options.models, options.out, options.runtime, target, profile, precisions, typed, options.instances)
-    return make(plan, builder, start, onnx_reference, sessions, _tell)
+    return make(plan, builder, start, onnx_reference, inputs, recorded_sessions(recording, options.frames), _tell)
+
+
+def recorded_sessions(recording: Recording, frames: int) -> list[RecordedSession]:
+    """The beginnings of the recorded sessions: what was said, and the pictures that were shown."""
+    sound = read_sound(SPEECH).speech
+    found = []
+    for speaker in SPEAKERS:
+        if speaker.avatar in recording.avatars:
+            shown = min(frames, recording.frames - LOOKAHEAD_FRAMES, len(sound) // CHUNK_SAMPLES)
+            pictures = recording.made_by("compositor", speaker.avatar)["FRAME"][LOOKAHEAD_FRAMES:][:shown]
+            # More is said than compared: the last frames of a session see silence ahead where a longer one sees speech.
+            said = sound[: (shown + LOOKAHEAD_FRAMES) * CHUNK_SAMPLES]
+            found.append(RecordedSession(speaker.avatar, speaker.emotion, SEED, said, pictures))
+    return found
 
 
 def _tell(text: str) -> None:

@@ -16,16 +16,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from facestream.contract import RGB_ENSEMBLE
+
 from export.engines import finished, network_record
 from export.engines.build import EngineBuilder
-from export.engines.compare import Network, Outcome, Served, Tensors, compare
-from export.engines.network_record import NetworkRecord, sha256
+from export.engines.compare import Network, Outcome, RecordedSession, Served, Tensors, compare, compare_session
+from export.engines.network_record import NetworkRecord, Parity, sha256
 from export.engines.profile import BatchProfile
 from export.engines.refusal import BUILD, Refusal
 from export.engines.repository import NetworkFile, Runtime, assemble, input_shapes
 from export.engines.target import Target
 from export.ensembles import read_config
-from export.networks import FULL, Precision, network
+from export.networks import CHAIN, FULL, HALF, Precision, network
 
 TIMING_CACHE: Final = "timing.cache"
 """Beside the builds of a GPU and a TensorRT: kernels' times, so that a second build is a fraction of the first."""
@@ -65,7 +67,8 @@ def make(
     builder: EngineBuilder | None,
     serve: Serve,
     reference: Callable[[Path], Network],
-    sessions: Callable[[str], list[Tensors]],
+    inputs: Callable[[str], list[Tensors]],
+    sessions: Sequence[RecordedSession],
     tell: Callable[[str], None] = print,
 ) -> Path:
     """Build, compare and put in place.
@@ -73,7 +76,8 @@ def make(
     builder: None for the runtimes without TensorRT engines.
     serve: Starts the server that is compared.
     reference: The committed network of an ONNX file.
-    sessions: The recorded inputs of a stage, [n, ...] of each session.
+    inputs: The recorded inputs of a stage, [n, ...] of each session.
+    sessions: What is said and shown through the whole repository.
 
     Returns:
         The folder of the build.
@@ -97,13 +101,14 @@ def make(
         shutil.rmtree(folder / "networks", ignore_errors=True)
         tell(f"comparing {len(files)} networks with the committed ones, in the server ...")
         problems: dict[str, list[str]] = {}
-        with serve(repository, list(files)) as served:
+        shown: dict[str, Parity] = {}
+        with serve(repository, [*files, RGB_ENSEMBLE]) as served:
             for stage in files:
                 outcome = compare(
                     stage,
                     served,
                     reference(plan.models / stage / "1" / "model.onnx"),
-                    sessions(stage),
+                    inputs(stage),
                     network(stage).tolerances[plan.precisions[stage]],
                     plan.profile,
                 )
@@ -111,6 +116,14 @@ def make(
                 records[stage] = replace(records[stage], parity=outcome.parity, latency_ms=outcome.latency_ms)
                 if outcome.problems:
                     problems[stage] = outcome.problems
+            for session in () if problems else sessions:
+                shown[session.avatar], wrong = compare_session(served, session, CHAIN[HALF]["FRAME"])
+                tell(f"a session with {session.avatar}: {_picture(shown[session.avatar])}")
+                if wrong:
+                    raise Refusal(
+                        f"what is shown differs, nothing is put in place: {'; '.join(wrong)}",
+                        f"{BUILD} --precision {FULL}; if that shows the same, a stage in Python is at fault: report it",
+                    )
         if problems:
             raise _exceeded(problems, plan.precisions)
         made = {}
@@ -120,7 +133,7 @@ def make(
             made[str(path.relative_to(repository))] = records[stage].file_sha256
         if finished.source_digests(plan.models) != sources:
             raise Refusal(f"{plan.models} changed while this was built of it", BUILD)
-        finished.Finished(plan.runtime, plan.target, plan.profile.largest, sources, made).write(folder)
+        finished.Finished(plan.runtime, plan.target, plan.profile.largest, sources, made, shown).write(folder)
     return plan.folder
 
 
@@ -200,6 +213,10 @@ def _told(stage: str, precision: str, outcome: Outcome) -> str:
     errors = ", ".join(f"{name} off by {parity.largest:.2g} {parity.unit}" for name, parity in outcome.parity.items())
     times = ", ".join(f"{size}: {time:.3g}" for size, time in outcome.latency_ms.items())
     return f"{stage} {precision}: {errors or 'nothing compared'}; ms by size of batch: {times}"
+
+
+def _picture(parity: Parity) -> str:
+    return "the same pictures" if parity.psnr is None else f"pictures of {parity.psnr:.1f} dB or better"
 
 
 def _exceeded(problems: Mapping[str, Sequence[str]], precisions: Mapping[str, Precision]) -> Refusal:

@@ -7,24 +7,24 @@ sessions gave these networks. The reference is the committed ONNX in ONNX Runtim
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
+from facestream.contract import CHUNK_SAMPLES
 from numpy.typing import NDArray
 
 from export.engines.network_record import Parity
 from export.engines.profile import BatchProfile
 from export.networks import Tolerance
+from export.precision.errors import Errors
 
 Tensors = Mapping[str, NDArray[Any]]
 
 REPEATS: Final = 20
 """Batches of each size that are timed."""
-
-PEAK: Final = 255.0
-"""Of pictures, for the signal-to-noise ratio."""
 
 
 class Served(Protocol):
@@ -35,6 +35,9 @@ class Served(Protocol):
 
     def mean_ms(self, stage: str, tensors: Tensors, repeats: int) -> float:
         """Mean milliseconds in which the server computed this batch, queue and transport left out."""
+
+    def pictures(self, session: RecordedSession) -> Iterator[NDArray[np.uint8]]:
+        """The frames [height, width, 3] of a session that says the same."""
 
 
 class Network(Protocol):
@@ -66,26 +69,23 @@ def compare(
     sessions: The recorded inputs [n, ...] of each session.
     tolerances: By output.
     """
-    errors = {name: _Errors(name, tolerance) for name, tolerance in tolerances.items()}
+    outputs = {name: _Output(name, tolerance) for name, tolerance in tolerances.items()}
     for session in sessions:
         frames = len(next(iter(session.values())))
         known = [reference({name: array[i : i + 1] for name, array in session.items()}) for i in range(frames)]
         for chosen in batches(frames, profile):
             made = served.infer(stage, {name: np.ascontiguousarray(array[chosen]) for name, array in session.items()})
-            for name, error in errors.items():
-                if name not in made:
-                    error.missing = True
-                    continue
-                error.add(made[name], np.concatenate([known[frame][name] for frame in chosen]))
-    outcomes = {name: error.outcome() for name, error in errors.items()}
+            for name, output in outputs.items():
+                output.add(made.get(name), np.concatenate([known[frame][name] for frame in chosen]))
     latency = {}
     first = sessions[0]
     for size in profile.measured:
         again = np.resize(np.arange(len(next(iter(first.values())))), size)
         batch = {name: np.ascontiguousarray(array[again]) for name, array in first.items()}
         latency[str(size)] = round(served.mean_ms(stage, batch, REPEATS), 4)
-    problems = [f"{stage}: {problem}" for error in errors.values() for problem in error.problems()]
-    return Outcome({name: parity for name, parity in outcomes.items() if parity is not None}, latency, problems)
+    parities = {name: output.parity() for name, output in outputs.items()}
+    problems = [f"{stage} {problem}" for output in outputs.values() for problem in output.problems()]
+    return Outcome({name: parity for name, parity in parities.items() if parity is not None}, latency, problems)
 
 
 def batches(frames: int, profile: BatchProfile) -> Iterator[NDArray[np.intp]]:
@@ -101,67 +101,76 @@ def batches(frames: int, profile: BatchProfile) -> Iterator[NDArray[np.intp]]:
         position += size
 
 
-class _Errors:
-    """Differences of one output, over all batches."""
+class _Output:
+    """One output of a network, over all batches."""
 
     def __init__(self, name: str, tolerance: Tolerance) -> None:
-        self.missing = False
         self._name, self._tolerance = name, tolerance
-        self._absolute: list[NDArray[np.float32]] = []
-        self._worst_square = 0.0
-        self._frames = 0
+        self._errors = Errors()
         self._wrong: list[str] = []
 
-    def add(self, made: NDArray[Any], known: NDArray[Any]) -> None:
-        """Outputs [n, ...] of the server and of the reference."""
-        self._frames += len(known)
-        if (made.shape, made.dtype) != (known.shape, known.dtype):
-            self._wrong.append(
-                f"{self._name} is {made.dtype} {list(made.shape)}, expected {known.dtype} {list(known.shape)}"
-            )
-            return
-        difference = np.abs(made.astype(np.float32) - known.astype(np.float32))
-        if not np.isfinite(difference).all():
-            count = int((~np.isfinite(difference)).sum())
-            self._wrong.append(f"{self._name} has {count} numbers that are not finite in a batch of {len(known)}")
-            return
-        self._absolute.append(difference.ravel())
-        squares = np.square(difference, dtype=np.float64).reshape(len(known), -1).mean(axis=1)
-        self._worst_square = max(self._worst_square, float(squares.max()))
+    def add(self, made: NDArray[Any] | None, known: NDArray[Any]) -> None:
+        """A batch [n, ...] of the server's, None where it has no such output, and of the reference."""
+        if made is None:
+            self._wrong.append("is not put out")
+        elif (made.shape, made.dtype) != (known.shape, known.dtype):
+            self._wrong.append(f"is {made.dtype} {list(made.shape)}, expected {known.dtype} {list(known.shape)}")
+        else:
+            self._errors.add(made, known)
 
-    def outcome(self) -> Parity | None:
-        """None where there is nothing to compare."""
-        if not self._absolute:
-            return None
-        absolute = np.concatenate(self._absolute)
-        picture = self._tolerance.least_psnr is not None
-        exact = self._worst_square == 0.0
-        return Parity(
-            largest=float(absolute.max()),
-            usual=float(np.percentile(absolute, 99.9)),
-            psnr=float(10.0 * np.log10(PEAK**2 / self._worst_square)) if picture and not exact else None,
-            allowed_largest=self._tolerance.largest,
-            allowed_usual=self._tolerance.usual,
-            least_psnr=self._tolerance.least_psnr,
-            unit=self._tolerance.unit,
-            frames=self._frames,
-        )
+    def parity(self) -> Parity | None:
+        """None where there was nothing to compare."""
+        return parity_of(self._errors, self._tolerance) if self._errors.frames else None
 
     def problems(self) -> list[str]:
         """What is wrong with the output, in words."""
-        if self.missing:
-            return [f"{self._name} is not put out"]
-        parity = self.outcome()
-        if self._wrong or parity is None:
-            return [*dict.fromkeys(self._wrong)][:3] or [f"{self._name} was not compared"]
-        found = []
-        if parity.largest > parity.allowed_largest:
-            found.append(f"{parity.largest:.4g} at most, allowed {parity.allowed_largest:g}")
-        if parity.usual > parity.allowed_usual:
-            found.append(f"{parity.usual:.4g} in 99.9 of 100 numbers, allowed {parity.allowed_usual:g}")
-        if parity.psnr is not None and parity.least_psnr is not None and parity.psnr < parity.least_psnr:
-            found.append(f"{parity.psnr:.1f} dB in the worst frame, expected {parity.least_psnr:g} dB or more")
-        return [f"{self._name} is off by {'; '.join(found)} ({parity.unit})"] if found else []
+        told = [*dict.fromkeys(self._wrong)][:1] or self._errors.exceeded(self._tolerance)
+        return [f"{self._name}: {text}" for text in told]
+
+
+def parity_of(errors: Errors, tolerance: Tolerance) -> Parity:
+    """What a record keeps of errors."""
+    return Parity(
+        largest=errors.largest,
+        usual=errors.usual,
+        psnr=errors.least_psnr if tolerance.least_psnr is not None and math.isfinite(errors.least_psnr) else None,
+        allowed_largest=tolerance.largest,
+        allowed_usual=tolerance.usual,
+        least_psnr=tolerance.least_psnr,
+        unit=tolerance.unit,
+        frames=errors.frames,
+    )
+
+
+class RecordedSession(NamedTuple):
+    """What a session of the committed repository said and showed."""
+
+    avatar: str
+    emotion: Mapping[str, float]
+    correlation_id: int
+    """It seeds blinks and head movements."""
+    sound: NDArray[np.float32]
+    """Samples at 24 kHz, whole frames."""
+    pictures: NDArray[np.uint8]
+    """[n, height, width, 3], from the first frame of the sound on; the sound may go on for longer."""
+
+
+def compare_session(served: Served, session: RecordedSession, tolerance: Tolerance) -> tuple[Parity, list[str]]:
+    """One session through all stages of the server, in Python and on the GPU, against the recorded pictures.
+
+    Returns:
+        The errors, and what exceeds the tolerance, in words.
+    """
+    errors, shown = Errors(), 0
+    for picture in served.pictures(session):
+        if shown < len(session.pictures):
+            errors.add(picture[None], session.pictures[shown][None])
+        shown += 1
+    problems = errors.exceeded(tolerance)
+    expected = len(session.sound) // CHUNK_SAMPLES
+    if shown != expected:
+        problems.append(f"{shown} frames are shown, expected {expected}")
+    return parity_of(errors, tolerance), [f"session with {session.avatar}: {text}" for text in problems]
 
 
 def onnx_reference(path: Path) -> Network:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from export.engines.network_record import sha256
+from export.engines.network_record import Parity, sha256
 from export.engines.repository import RUNTIMES, Runtime
 from export.engines.target import Target
 
@@ -33,6 +33,8 @@ class Finished:
     """SHA-256 of each file of the source repository, by its path there."""
     made: Mapping[str, str]
     """SHA-256 of each network as it is served, by its path in the assembled repository."""
+    sessions: Mapping[str, Parity] = field(default_factory=dict)
+    """How far the pictures of whole sessions were from those of the committed repository, by avatar."""
     schema: int = SCHEMA
 
     def write(self, folder: Path) -> None:
@@ -63,7 +65,8 @@ def read(folder: Path) -> Finished:
         target = None if values["target"] is None else Target.from_json(values["target"])
         sources = {str(name): str(digest) for name, digest in values["sources"].items()}
         made = {str(name): str(digest) for name, digest in values["made"].items()}
-        return Finished(values["runtime"], target, int(values["largest_batch"]), sources, made)
+        sessions = {str(avatar): Parity(**parity) for avatar, parity in values["sessions"].items()}
+        return Finished(values["runtime"], target, int(values["largest_batch"]), sources, made, sessions)
     except (KeyError, TypeError, AttributeError) as error:
         raise NotFinished(f"{path} is no marker of this version: {error!r}") from error
 

@@ -9,23 +9,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from facestream.errors import FacestreamError
 from facestream.server import ServerError, TritonServer
 from facestream.server.program import ImageProgram, WheelProgram
+from facestream.session import Client
 from numpy.typing import NDArray
 from tritonclient import grpc
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from export.engines.compare import Tensors
+from export.engines.compare import RecordedSession, Tensors
 from export.engines.refusal import Refusal
 
 START_SECONDS = 1800.0
 """ONNX Runtime's TensorRT provider builds its engines while the server starts."""
+
+FRAME_SECONDS = 60.0
+"""The first frame of a session waits for what a GPU compiles at its first use."""
 
 
 class LocalServer:
     """A running server, asked for single networks."""
 
     def __init__(self, url: str) -> None:
+        self._url = url
         self._client = grpc.InferenceServerClient(url)
 
     def infer(self, stage: str, tensors: Tensors) -> dict[str, NDArray[Any]]:
@@ -44,6 +50,29 @@ class LocalServer:
                 "look at the server's log: python3 -m export.engines --log FILE",
             ) from error
         return {output.name: np.asarray(answer.as_numpy(output.name)) for output in answer.get_response().outputs}
+
+    def pictures(self, session: RecordedSession) -> Iterator[NDArray[np.uint8]]:
+        """See export.engines.compare.Served; raises Refusal when the session fails."""
+        try:
+            with (
+                Client(self._url) as client,
+                client.session(
+                    session.avatar,
+                    emotion=session.emotion,
+                    quality="fast",
+                    correlation_id=session.correlation_id,
+                    deadline=FRAME_SECONDS,
+                    resume_seconds=0.0,
+                ) as stream,
+            ):
+                for frame in stream.stream(session.sound):
+                    assert frame.picture is not None
+                    yield frame.picture
+        except FacestreamError as error:
+            raise Refusal(
+                f"a session through all stages fails: {error}",
+                "look at the server's log: python3 -m export.engines --log FILE",
+            ) from error
 
     def mean_ms(self, stage: str, tensors: Tensors, repeats: int) -> float:
         """See export.engines.compare.Served."""
