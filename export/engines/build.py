@@ -9,6 +9,7 @@ module, and trtexec, which NVIDIA's images have even where they lack the module.
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import shutil
 import subprocess
@@ -122,9 +123,9 @@ class TrtexecBuilder:
 
     def build(self, onnx: Path, inputs: Shapes, profile: BatchProfile, timing_cache: Path | None) -> bytes:
         """See EngineBuilder."""
-        command = [str(self._program), f"--onnx={onnx}", "--skipInference", "--noTF32"]
+        command = [str(self._program), f"--onnx={onnx}", "--skipInference"]
         if self._tensorrt.startswith("10."):  # TensorRT 11 has no other kind of network
-            command.append("--stronglyTyped")
+            command += ["--stronglyTyped", "--noTF32"]
         if timing_cache is not None:
             timing_cache.parent.mkdir(parents=True, exist_ok=True)
             command.append(f"--timingCacheFile={timing_cache}")
@@ -134,7 +135,10 @@ class TrtexecBuilder:
                 command.append(f"--{option}Shapes={self._shapes(inputs, size)}")
         with tempfile.TemporaryDirectory() as folder:
             plan = Path(folder) / "model.plan"
-            done = subprocess.run([*command, f"--saveEngine={plan}"], capture_output=True, text=True)
+            environment = {**os.environ, "NVIDIA_TF32_OVERRIDE": "0"}  # which every release heeds
+            done = subprocess.run(
+                [*command, f"--saveEngine={plan}"], capture_output=True, text=True, env=environment, check=False
+            )
             if done.returncode != 0 or not plan.is_file():
                 raise _cannot(onnx, "build", _errors(done.stdout + done.stderr))
             return plan.read_bytes()

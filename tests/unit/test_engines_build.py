@@ -116,10 +116,11 @@ def test_newer_trtexec_is_not_given_a_switch_that_it_lost(tmp_path: Path) -> Non
     program = trtexec(
         tmp_path,
         "plan = next(word for word in sys.argv if word.startswith('--saveEngine=')).partition('=')[2]\n"
-        "open(plan, 'w').write(' '.join(sys.argv[1:]))",
+        "open(plan, 'w').write(' '.join(sys.argv[1:]) + ' TF32 ' + __import__('os').environ['NVIDIA_TF32_OVERRIDE'])",
     )
     engine = TrtexecBuilder(program, "11.2.1").build(Path("g.onnx"), SHAPES, BatchProfile(1), None)
     assert b"--stronglyTyped" not in engine
+    assert engine.endswith(b" TF32 0")
     assert engine.count(b"--profile=") == 1
 
 
