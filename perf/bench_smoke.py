@@ -31,6 +31,7 @@ import numpy as np
 from facestream.audio import read_sound
 from facestream.contract import CHUNK_SAMPLES, LOOKAHEAD_FRAMES, SAMPLE_RATE
 from facestream.protocol import Output, Sound
+from facestream.quality import QualityName
 from facestream.report import DEADLINE_S, Report, Stopwatch, stage_times
 from facestream.server import FetchError, TritonServer
 from facestream.session import Client
@@ -172,16 +173,24 @@ def memory_by_sessions(
 
 def paced_session(client: Client, avatar: str, output: Output, speech: Sound, seconds: float) -> Report:
     """One session at 30 frames per second, the sentence repeated."""
+    before = client.statistics()
+    watch = watch_session(client, avatar, output, speech, seconds)
+    return Report.of(watch, realtime=True, stages=stage_times(before, client.statistics()))
+
+
+def watch_session(
+    client: Client, avatar: str, output: Output, speech: Sound, seconds: float, quality: QualityName = "auto"
+) -> Stopwatch:
+    """The times of one session at 30 frames per second, the sentence repeated."""
     sound = np.tile(speech, int(np.ceil(seconds * SAMPLE_RATE / len(speech))))[: int(seconds * SAMPLE_RATE)]
     # The silence that fetches the last frames is sent all at once: their latency is not that of a conversation.
     paced = len(sound) // CHUNK_SAMPLES - LOOKAHEAD_FRAMES
-    before = client.statistics()
     watch = Stopwatch()
-    with client.session(avatar, output) as session:
+    with client.session(avatar, output, quality=quality) as session:
         for frame in session.stream(sound, realtime=True):
             if frame.index < paced:
                 watch.note(frame)
-    return Report.of(watch, realtime=True, stages=stage_times(before, client.statistics()))
+    return watch
 
 
 def rounded(values: Any) -> Any:

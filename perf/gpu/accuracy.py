@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.networks import Precision, network
+from export.networks import network
 
 Errors = dict[str, float]
 
@@ -28,12 +28,19 @@ def errors(made: NDArray[Any], wanted: NDArray[Any]) -> Errors:
     return found
 
 
-def within(stage: str, precision: Precision, found: Mapping[str, Errors]) -> bool:
+def kept(stage: str, precision: str, found: Mapping[str, Mapping[str, float | None]], output: str) -> bool:
+    """Whether one output keeps to its tolerance; what is not finite, NaN or None, does not."""
+    tolerance = dict(network(stage).tolerances)[precision][output]  # type: ignore[index]
+    off = found[output]
+
+    def below(value: float | None, limit: float) -> bool:
+        return value is not None and value <= limit
+
+    if not (below(off["largest"], tolerance.largest) and below(off["usual"], tolerance.usual)):
+        return False
+    return tolerance.least_psnr is None or (off.get("psnr") or 0.0) >= tolerance.least_psnr
+
+
+def within(stage: str, precision: str, found: Mapping[str, Errors]) -> bool:
     """Whether all outputs of a network keep to their tolerances."""
-    for output, tolerance in network(stage).tolerances[precision].items():
-        off = found[output]
-        if not (off["largest"] <= tolerance.largest and off["usual"] <= tolerance.usual):
-            return False
-        if tolerance.least_psnr is not None and off.get("psnr", 99.0) < tolerance.least_psnr:
-            return False
-    return True
+    return all(kept(stage, precision, found, output) for output in dict(network(stage).tolerances)[precision])  # type: ignore[index]

@@ -103,9 +103,30 @@ class Kernel:
     writes: dict[str, int] = field(default_factory=dict)
 
     @property
+    def ops(self) -> int:
+        """All operations."""
+        return self.matrix_ops + self.other_ops
+
+    @property
     def bytes(self) -> int:
         """Read and written."""
         return sum(self.reads.values()) + sum(self.writes.values())
+
+    def at_batch(self, two: Kernel, batch: int) -> Kernel:
+        """The same kernel at another batch, from this one, counted at batch 1, and the one counted at batch 2."""
+
+        def at(one: int, other: int) -> int:
+            return one + (batch - 1) * (other - one)
+
+        return Kernel(
+            self.name,
+            at(self.matrix_ops, two.matrix_ops),
+            at(self.half_ops, two.half_ops),
+            at(self.other_ops, two.other_ops),
+            self.operators,
+            {name: at(size, two.reads[name]) for name, size in self.reads.items()},
+            {name: at(size, two.writes[name]) for name, size in self.writes.items()},
+        )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ and tells nothing of an error's size.
 
 from __future__ import annotations
 
+import json
 import sys
 import wave
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perf.gpu.engine import Ready, Tensors, Unavailable
-from perf.gpu.stages import REPOSITORY, ROOT, STAGES, network_file, ports
+from perf.gpu.stages import REPOSITORY, ROOT, STAGES, Port, network_file, ports
 
 RECORDING: Final = ROOT / "build" / "recording"
 SPEECH: Final = ROOT / "tests" / "data" / "speech.wav"
@@ -95,20 +96,30 @@ class Reference:
 
 
 def _recorded(folder: Path, count: int) -> dict[str, Tensors]:
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no {folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder}")
+    """Frames of the recorded sessions by turns, as they would meet in a batch."""
+    avatars = json.loads((folder / "session.json").read_text())["avatars"]
+    each = -(-count // len(avatars))
     inputs: dict[str, Tensors] = {}
     for stage in STAGES:
-        with np.load(folder / f"{stage}.npz") as saved:
-            inputs[stage] = {}
-            for port in ports(network_file(stage))[0]:
-                array = saved[port.name]
-                if array.dtype != port.dtype or array.shape[1:] != port.shape:
-                    raise ValueError(f"{port.name} of {stage} was recorded with another network: record again")
-                first = FIRST_FRAME if len(array) >= FIRST_FRAME + count else 0
-                chosen = array[first : first + count] if len(array) > 1 else array
-                inputs[stage][port.name] = np.ascontiguousarray(np.resize(chosen, (count, *port.shape)))
+        sessions: list[Tensors] = []
+        for avatar in avatars:
+            with np.load(folder / avatar / f"{stage}.npz") as saved:
+                sessions.append(
+                    {port.name: _some(saved[port.name], port, each) for port in ports(network_file(stage))[0]}
+                )
+        inputs[stage] = {
+            name: np.stack([one[name] for one in sessions], 1).reshape(-1, *sessions[0][name].shape[1:])[:count]
+            for name in sessions[0]
+        }
     return inputs
+
+
+def _some(array: NDArray[Any], port: Port, count: int) -> NDArray[Any]:
+    """`count` frames [n, ...] of a recorded tensor. An avatar's is there once; large ones are in half precision."""
+    if array.shape[1:] != port.shape:
+        raise ValueError(f"{port.name} was recorded for another network than today's: record again")
+    first = min(FIRST_FRAME, max(0, len(array) - count))
+    return np.resize(array[first : first + count], (count, *port.shape)).astype(port.dtype)
 
 
 def _samples() -> NDArray[np.float32]:

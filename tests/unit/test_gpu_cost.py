@@ -147,6 +147,10 @@ def test_every_network_can_be_counted(stage: str) -> None:
     assert four.fused_bytes - four.weight_bytes == 4 * (one.fused_bytes - one.weight_bytes)
     assert one.fused_bytes < sum(kernel.bytes for kernel in one.kernels) < one.unfused_bytes
     assert len(one.kernels) == len(four.kernels) < len(one.operators)
+    two = count(network_file(stage), 2)
+    grown = [first.at_batch(second, 4) for first, second in zip(one.kernels, two.kernels, strict=True)]
+    assert [kernel.ops for kernel in grown] == [kernel.ops for kernel in four.kernels]
+    assert [kernel.bytes for kernel in grown] == [kernel.bytes for kernel in four.kernels]
 
 
 @pytest.mark.parametrize("network", [one for one in NETWORKS if one.half is not None], ids=lambda one: one.stage)

@@ -1,0 +1,185 @@
+"""The measurement of a GPU, run for real on a CPU: small, but every step of it. No figure here is a speed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from perf.gpu import card, recorded, report
+from perf.gpu.accuracy import errors, within
+from perf.gpu.engine import Engine, Unavailable, milliseconds
+from perf.gpu.measure import Kept, Plan, engine_maker, measure
+from perf.gpu.recorded import Frames, Reference
+from perf.gpu.stages import STAGES, NoNetwork, network_file, ports
+
+SMALL = ("speech_encoder", "expression")
+
+
+@pytest.fixture(scope="module")
+def frames() -> Frames:
+    """Two frames of random numbers: the speech networks take them."""
+    reference = Reference()
+    inputs = {stage: recorded._random(stage, 2) for stage in SMALL}
+    return Frames("random", inputs, {stage: reference.run(stage, inputs[stage]) for stage in SMALL})
+
+
+def plan(**changed: Any) -> Plan:
+    return Plan(
+        **{"stages": SMALL, "precisions": ("fp32",), "batches": (1, 2), "seconds": 0.0, "minutes": 5.0, **changed}
+    )
+
+
+def makers(*names: str) -> list[tuple[str, Any]]:
+    return [(name, engine_maker(name, "cpu", "cpu", 2, quick=True)) for name in names]
+
+
+def quiet(line: str) -> None:
+    """Says nothing."""
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "torch"])
+def test_an_engine_gives_what_the_reference_gives(engine: str, frames: Frames, tmp_path: Path) -> None:
+    """A measured network that computes something else is fast for nothing. PyTorch's weights come from the ONNX files,
+    where they were folded: a wrong one shows here.
+    """
+    if engine == "torch":
+        pytest.importorskip("torch", reason="needs the extra export")
+    found = measure(makers(engine), plan(), frames, Kept(tmp_path / "cells.json"), quiet)
+    assert found.skipped == []
+    assert [(cell["stage"], cell["batch"]) for cell in found.cells] == [(s, b) for s in SMALL for b in (1, 2)]
+    for cell in found.cells:
+        assert cell["within"], cell
+        assert cell["runs"] >= 10
+        assert 0 < cell["least_ms"] <= cell["p50_ms"] <= cell["p99_ms"]
+
+
+def test_half_precision_of_pytorch_is_that_of_the_table(frames: Frames, tmp_path: Path) -> None:
+    """In fp16 where the table of networks says so: not the same numbers, but close to them."""
+    pytest.importorskip("torch", reason="needs the extra export")
+    only = plan(stages=("expression",), precisions=("fp16",))
+    found = measure(makers("torch"), only, frames, Kept(tmp_path / "cells.json"), quiet)
+    (first, _) = found.cells
+    assert first["within"]
+    assert first["errors"]["VISEME"]["largest"] > 1e-6
+
+
+def test_what_was_measured_is_not_measured_again(frames: Frames, tmp_path: Path) -> None:
+    """On a rented GPU a run that was cut short goes on, unless the network has changed since."""
+    kept = tmp_path / "cells.json"
+    measure(makers("onnxruntime"), plan(batches=(1,)), frames, Kept(kept), quiet)
+    cells = json.loads(kept.read_text())
+    cells[0]["p50_ms"] = 12345.0
+    cells[1]["network"] = "of another network"
+    kept.write_text(json.dumps(cells))
+    found = measure(makers("onnxruntime"), plan(batches=(1,)), frames, Kept(kept), quiet)
+    first, second = found.cells
+    assert first["p50_ms"] == 12345.0
+    assert second["p50_ms"] != cells[1]["p50_ms"] or second["network"] != cells[1]["network"]
+
+
+def test_time_that_is_up_is_told(frames: Frames, tmp_path: Path) -> None:
+    found = measure(makers("onnxruntime"), plan(minutes=0.0), frames, Kept(tmp_path / "cells.json"), quiet)
+    assert found.cells == []
+    assert all("run again to go on" in entry["reason"] for entry in found.skipped)
+
+
+def test_an_engine_that_is_not_there_is_told(frames: Frames, tmp_path: Path) -> None:
+    """And the others are measured all the same."""
+
+    def missing() -> Engine:
+        raise Unavailable("not installed here")
+
+    both = [("tensorrt", missing), *makers("onnxruntime")]
+    found = measure(both, plan(batches=(1,)), frames, Kept(tmp_path / "cells.json"), quiet)
+    assert found.skipped == [{"engine": "tensorrt", "reason": "not installed here"}]
+    assert len(found.cells) == 2
+
+
+def test_no_gpu_is_refused_in_words() -> None:
+    torch = pytest.importorskip("torch", reason="needs the extra export")
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    for name in ("torch", "onnxruntime", "tensorrt"):
+        with pytest.raises((Unavailable, ImportError), match=r"GPU|CUDAExecutionProvider|TensorRT"):
+            engine_maker(name, "cuda", "card", 2, quick=True)()
+
+
+def test_a_network_that_nobody_has_is_refused() -> None:
+    with pytest.raises(NoNetwork, match="compositor is not had in int8"):
+        network_file("compositor", "int8")
+    with pytest.raises(NoNetwork, match=r"python -m export\.precision"):
+        network_file("renderer", "fp16", typed=Path("nowhere"))
+
+
+def test_errors_that_are_no_numbers_are_never_within() -> None:
+    """NaN compares false with everything: also with "is too large"."""
+    wanted = np.zeros((2, 52), np.float32)
+    made = wanted.copy()
+    made[1, 3] = np.nan
+    assert np.isnan(errors(made, wanted)["largest"])
+    good = errors(np.zeros((2, 15), np.float32), np.zeros((2, 15), np.float32))
+    assert not within("expression", "fp32", {"SPEECH_FACE": errors(made, wanted), "VISEME": good})
+    assert within("expression", "fp32", {"SPEECH_FACE": errors(wanted, wanted), "VISEME": good})
+    assert not within("expression", "fp32", {"SPEECH_FACE": errors(wanted[:1], wanted), "VISEME": good})
+
+
+def test_a_picture_is_judged_by_its_worst_frame() -> None:
+    wanted = np.full((2, 4, 4, 3), 100, np.uint8)
+    made = wanted.copy()
+    made[1] += 10
+    assert errors(made, wanted)["psnr"] == pytest.approx(10 * np.log10(255**2 / 100))
+
+
+def test_a_recording_is_read_by_turns(tmp_path: Path) -> None:
+    """The frames of two sessions stand side by side in a batch; the avatar's tensors are there once."""
+    (tmp_path / "session.json").write_text(json.dumps({"avatars": ["a", "b"]}))
+    for number, avatar in enumerate("ab"):
+        (tmp_path / avatar).mkdir()
+        for stage in STAGES:
+            tensors = {}
+            for port in ports(network_file(stage))[0]:
+                count = 1 if port.name.startswith("AVATAR_") else 3
+                tensors[port.name] = np.full((count, *port.shape), number, port.dtype)
+            np.savez(tmp_path / avatar / f"{stage}.npz", **tensors)  # type: ignore[arg-type]
+    read = recorded._recorded(tmp_path, 3)
+    assert read["renderer"]["AVATAR_PHOTO"][:, 0, 0, 0].tolist() == [0, 1, 0]
+    assert read["renderer"]["PARAMETERS"][:, 0].tolist() == [0, 1, 0]
+    assert read["renderer"]["PARAMETERS"].dtype == np.float32
+
+
+def test_runs_are_timed_one_by_one() -> None:
+    ran: list[int] = []
+    times = milliseconds(lambda: ran.append(1), 0.0, warm=3, least=7)
+    assert (len(times), len(ran)) == (7, 10)
+
+
+def test_the_name_of_a_card_is_a_folder() -> None:
+    assert card.slug("NVIDIA A100-SXM4-40GB") == "nvidia-a100-sxm4-40gb"
+    assert card.slug("Tesla T4") == "tesla-t4"
+
+
+def test_the_page_shows_what_was_missed(frames: Frames, tmp_path: Path) -> None:
+    """An error beyond its tolerance, and what was not measured, must not disappear behind speeds."""
+    found = measure(makers("onnxruntime"), plan(), frames, Kept(tmp_path / "cells.json"), quiet)
+    found.cells[0]["errors"]["EMBEDDING"]["largest"] = 1.0
+    page = report.markdown(
+        {
+            "card": {"name": "NVIDIA X1"},
+            "date": "2026-01-01",
+            "minutes": 1.0,
+            "inputs": frames.source,
+            "versions": found.versions,
+            "ceilings": {"fp16_flops": 1e14, "fp32_flops": 1e13, "copy_bytes": 1e12, "kernel_in_graph_us": 1.2},
+            "cells": found.cells,
+            "skipped": [{"engine": "tensorrt", "reason": "not installed"}],
+        }
+    )
+    assert "| onnxruntime | fp32 | speech_encoder EMBEDDING | 1 |" in page
+    assert page.count("**not within**") == 1
+    assert "| tensorrt | all | all | all | not installed |" in page
+    assert "| kernel_in_graph_us | 1.2 µs |" in page
+    assert "| fp32_flops | 10 TFLOP/s |" in page
