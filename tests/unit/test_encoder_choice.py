@@ -150,6 +150,7 @@ def test_card_whose_encoder_does_not_serve_leaves_it_to_the_processor(
     ("variables", "gpus", "reason"),
     [
         ({}, False, "this machine has no NVIDIA GPU"),
+        ({VIDEO_ENCODER_VARIABLE: ""}, False, "this machine has no NVIDIA GPU"),
         ({NETWORKS_VARIABLE: "cpu"}, True, "this server works on the processor alone"),
         ({VIDEO_ENCODER_VARIABLE: "x264"}, True, "FACESTREAM_VIDEO_ENCODER asks for it"),
     ],

@@ -110,6 +110,7 @@ def play(stage: SequenceStage[Any], arrays: ArrayNamespace, **change: np.ndarray
 def test_stabilizer_shows_the_same_on_either_side(start: Start) -> None:
     device = DeviceNamespace(array_api_strict)
     stage, _ = start("stabilizer", device)
+    device.waits = 0
     there = play(stage, device)
     assert device.waits == 6, "one wait for each call, however many sessions are in it"
     here = play(start("stabilizer", HOST)[0], HOST)
@@ -285,6 +286,7 @@ def test_frames_leave_the_gpu_as_luma_and_half_size_chroma(start: Start) -> None
     """The stream decodes to the frames, and the host waits once for all sessions of a call."""
     device = DeviceNamespace(array_api_strict)
     stage, _ = start("video_encoder", device)
+    device.waits = 0
     decoders = {seed: av.CodecContext.create("h264", "r") for seed in (1, 2)}
     shown: dict[int, list[Any]] = {1: [], 2: []}
     for frame in range(8):

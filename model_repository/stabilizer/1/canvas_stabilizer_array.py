@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from canvas_stabilizer import KEEP, SAME, STILL_PX, TOLERANCE
-from facestream.array_namespace import Array
+from facestream.array_namespace import Array, ArrayNamespace
 from facestream.contract import LOOKAHEAD_FRAMES
 from facestream.sequence import FrameOrder
 
@@ -91,6 +92,19 @@ def steady_together(
     excess = excess * excess
     weight = xp.maximum(keep - keep * excess, 0.0) * xp.astype(excess > SAME * SAME, xp.float32)
     return Steadied(change * weight + textures, finite)
+
+
+def warm_up(arrays: ArrayNamespace, height: int, width: int) -> None:
+    """Steady frames of no meaning, so that no session waits for kernels: CuPy compiles each at its first use.
+
+    Those for one session and for several differ, as do the first frame and the ones after it.
+    """
+    for number in (1, 2):
+        textures = arrays.asarray(np.zeros((number, 4, height, width), np.float32))
+        flows = arrays.asarray(np.zeros((number, 2, height, width), np.float32))
+        pasts = [steady_together(arrays.xp, [None] * number, textures, flows).past(i, flows) for i in range(number)]
+        for before in ([pasts[0], *([None] * (number - 1))], pasts):
+            arrays.to_host([steady_together(arrays.xp, before, textures, flows).finite])
 
 
 def _follow(xp: Any, textures: Array, motion: Array) -> Array:

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from canvas_stabilizer import NOT_FINITE, CanvasStabilizer
-from canvas_stabilizer_array import ArrayCanvasStabilizer, steady_together
+from canvas_stabilizer_array import ArrayCanvasStabilizer, steady_together, warm_up
 from facestream.array_namespace import Array
+from facestream.avatar.layers_canvas import CANVAS_HEIGHT, CANVAS_WIDTH
 from facestream.quality import Quality, Tiers, automatic_limit
 from facestream.sequence import SessionLost
 from facestream.sequence_stage import SequenceStage, Tensors
@@ -55,6 +56,8 @@ class TritonPythonModel(SequenceStage[_Portrayal]):
         self._tiers = Tiers(lambda name: True)  # which of them are ready is asked where it matters
         self._governor = Governor(automatic_limit())
         self._plans: dict[int, _Plan] = {}
+        if self.arrays.on_device:
+            warm_up(self.arrays, CANVAS_HEIGHT, CANVAS_WIDTH)
 
     def create(self, correlation_id: int) -> _Portrayal:
         return _Portrayal(correlation_id)

@@ -114,7 +114,9 @@ class Refiners:
         parts = [from_triton(tensor, self._arrays) for tensor in tensors]
         if all(isinstance(part, np.ndarray) for part in parts):
             return to_triton(name, np.concatenate(parts))
-        return to_triton(name, self._arrays.xp.concat([self._arrays.asarray(part) for part in parts]))
+        batch = self._arrays.xp.concat([self._arrays.asarray(part) for part in parts])
+        self._arrays.synchronize()  # what is handed over must be computed
+        return to_triton(name, batch)
 
     def _rest(self, tier: Quality, reason: str) -> None:
         self._resting[tier] = self._clock() + REST_SECONDS

@@ -54,7 +54,7 @@ class EncoderChoice:
         self._device_frames: DeviceFrames | None = None
         self._pixel_format = pixel_format
         self._create = create
-        wanted = os.environ.get(VIDEO_ENCODER_VARIABLE, "auto")
+        wanted = os.environ.get(VIDEO_ENCODER_VARIABLE) or "auto"  # Compose hands on what is not set as empty
         if wanted not in CHOICES:
             raise EncoderMissing(f"{VIDEO_ENCODER_VARIABLE} is '{wanted}'; expected one of {', '.join(CHOICES)}")
         self.codec, reason = self._choose(CHOICES[wanted], gpus or _gpus)

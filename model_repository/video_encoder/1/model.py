@@ -9,6 +9,7 @@ import numpy as np
 from device_frames import DeviceFrames
 from encoder_choice import EncoderChoice
 from facestream.array_namespace import Array
+from facestream.contract import FRAME_SIZE
 from facestream.sequence import SequenceError
 from facestream.sequence_stage import SequenceStage, Tensors
 from h264_encoder import H264Encoder
@@ -23,6 +24,9 @@ class TritonPythonModel(SequenceStage[H264Encoder]):
     def load(self, model_folder: str) -> None:
         if self.arrays.on_device:
             self._choice = EncoderChoice(_say, "nv12", device_frames=lambda: DeviceFrames(self.arrays))
+            for number in (1, 2):  # CuPy compiles a kernel at its first use: no session is to wait for that
+                frames = np.zeros((number, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
+                self.arrays.to_host([to_nv12(self.arrays.xp, self.arrays.asarray(frames))])
         else:
             self._choice = EncoderChoice(_say)
 
