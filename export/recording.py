@@ -11,8 +11,8 @@ Each .npz holds, by name, [n, ...] for the n consecutive frames of the session; 
 held once, [1, ...]. Large float tensors are kept in half precision: what is compared starts from the same numbers
 anyway, and the references are computed anew. `load_recording` reads it.
 
-`--in-process` does without a server (where none can be had, as in a container without the networks' backend): the same
-stages' classes, and ONNX Runtime.
+`--in-process` does without a server: the same stages' classes, and ONNX Runtime. In a container that brings a server of
+its own this is the default, since that one would need the GPU that the recording is to be a reference for.
 """
 
 from __future__ import annotations
@@ -287,7 +287,7 @@ def record(
     folder: Path = RECORDING,
     repository: Path = REPOSITORY,
     frames: int | None = None,
-    in_process: bool = False,
+    in_process: bool | None = None,
     speakers: tuple[Speaker, ...] = SPEAKERS,
 ) -> Recording:
     """Record one session for each of `speakers`; the folder is complete or stays as it was.
@@ -296,9 +296,11 @@ def record(
         folder: Replaced.
         repository: The model repository.
         frames: Of each session; the speech begins again where it ends. Once through it if left out.
-        in_process: Without a server.
+        in_process: Without a server; left out, where the machine has one of its own, as NVIDIA's containers do.
         speakers: Avatars of the repository and what they feel.
     """
+    if in_process is None:
+        in_process = shutil.which("tritonserver") is not None
     sound = read_sound(SPEECH).speech
     count = frames or len(sound) // CHUNK_SAMPLES
     parts = list(chunks(sound, count))
@@ -351,7 +353,7 @@ def _in_process(repository: Path, speaker: Speaker, sound: list[Floats]) -> Iter
 
 
 def current_recording(
-    folder: Path = RECORDING, repository: Path = REPOSITORY, frames: int | None = None, in_process: bool = False
+    folder: Path = RECORDING, repository: Path = REPOSITORY, frames: int | None = None, in_process: bool | None = None
 ) -> Recording:
     """The recording in `folder`, made anew where it is missing or the networks have changed since."""
     try:
@@ -370,7 +372,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=RECORDING, help="folder to write (default: %(default)s)")
     parser.add_argument("--repository", type=Path, default=REPOSITORY, help="model repository")
     parser.add_argument("--frames", type=int, metavar="N", help="of each session (default: once through the speech)")
-    parser.add_argument("--in-process", action="store_true", help="without a server")
+    parser.add_argument("--in-process", action="store_true", default=None, help="without a server")
     options = parser.parse_args(arguments)
     if options.frames is not None and options.frames < 1:
         parser.error(f"--frames is {options.frames}, expected 1 or more")

@@ -164,7 +164,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--frames", type=int, default=COMPARED_FRAMES, help="of each session (default: %(default)s)")
     parser.add_argument("--drift", type=int, default=FRAMES, help="frames of the whole chain, 0: none (%(default)s)")
     parser.add_argument("--out", type=Path, help="folder of the results (default: perf/results/MACHINE)")
-    parser.add_argument("--in-process", action="store_true", help="record without a server where a recording is due")
+    parser.add_argument(
+        "--in-process", action="store_true", default=None, help="record without a server where a recording is due"
+    )
     options = parser.parse_args(arguments)
     for name, least in (("frames", 1), ("drift", 0)):
         if getattr(options, name) < least:

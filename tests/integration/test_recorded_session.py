@@ -43,7 +43,7 @@ def test_without_a_server_the_session_is_the_same(recordings: tuple[Recording, R
         ours, theirs = in_process.made_by(stage), served.made_by(stage)
         for name, limit in limits.items():
             np.testing.assert_allclose(ours[name], theirs[name], rtol=0, atol=limit)
-    ours, theirs = in_process.made_by("compositor")["FRAME"], served.made_by("compositor")["FRAME"]
-    assert np.ptp(ours.astype(np.int16), axis=0).max() > 3  # the face moves
+    drawn, shown = (one.made_by("compositor")["FRAME"].astype(np.int16) for one in (in_process, served))
+    assert np.ptp(drawn, axis=0).max() > 3  # the face moves
     # Two runtimes, and pixels on the seam of the lips that take the one side or the other.
-    assert np.percentile(np.abs(ours.astype(np.int16) - theirs), 99.9) <= 1
+    assert np.percentile(np.abs(drawn - shown), 99.9) <= 1
