@@ -20,7 +20,15 @@ from facestream.contract import FRAME_SIZE
 from facestream.parameters import ARKIT
 from torch import Tensor, nn
 
-from export.face.fields import PICTURE, constant, parameter, pixel_centres, sample
+from export.face.fields import (
+    PICTURE,
+    FineGrid,
+    Window,
+    constant,
+    parameter,
+    pixel_centres,
+    sample_inside,
+)
 
 NEWTON_STEPS = 3
 HEAD_STEPS = 6
@@ -28,12 +36,22 @@ SMOOTHING = 0.4
 """Share of the 3x3 mean in the forward motion: the seams of the mesh are finer than the grid."""
 MINIMUM_DETERMINANT = 0.15
 """Keeps Newton's method stable where the skin folds."""
+REACH_NODES = 16
+"""So far around the canvas's nodes, 64 px, the motion of layer 1 is known: a chin moves by less."""
 TEETH_BEHIND_LIPS_CM = 0.9
 TONGUE_FOLLOWS_JAW = 0.8
 TONGUE_LIFT_CM = 0.45
 
 AFFINES = ("upper_teeth", "lower_teeth", "tongue", "right_eye", "left_eye")
 """Rows of AFFINES. The first three map canonical px to the model's cm (y upwards), the eyes map px to px."""
+
+SURROUNDINGS = Window(
+    (canvas.SEAM_COLUMN - REACH_NODES) * canvas.MESH_PITCH,
+    (canvas.SEAM_ROW - REACH_NODES) * canvas.MESH_PITCH,
+    (canvas.SEAM_COLUMNS + 2 * REACH_NODES) * canvas.MESH_PITCH,
+    (canvas.SEAM_ROWS + 2 * REACH_NODES) * canvas.MESH_PITCH,
+)
+"""The part of the picture in which the motion of layer 1 is known."""
 
 
 def motion_kernel() -> Tensor:
@@ -55,8 +73,6 @@ class FaceGeometry(nn.Module):
 
     basis: Tensor
     kernel: Tensor
-    nodes: Tensor
-    canvas_nodes: Tensor
     head_nodes: Tensor
 
     def __init__(self, model: FaceModel) -> None:
@@ -72,9 +88,10 @@ class FaceGeometry(nn.Module):
         self.register_buffer("basis", weight[:, :, None, None])  # [3 * (V + 1), 52, 1, 1]
         self.register_buffer("kernel", motion_kernel())
         pitch = canvas.MESH_PITCH
-        self.register_buffer("nodes", pixel_centres(0, 0, canvas.MESH_GRID, canvas.MESH_GRID, pitch))
+        self.grid = FineGrid(PICTURE, 0, 0, canvas.MESH_GRID, canvas.MESH_GRID, 1, pitch)
         left, top = canvas.SEAM_COLUMN * pitch, canvas.SEAM_ROW * pitch
-        self.register_buffer("canvas_nodes", pixel_centres(left, top, canvas.SEAM_COLUMNS, canvas.SEAM_ROWS, pitch))
+        self.canvas_grid = FineGrid(SURROUNDINGS, left, top, canvas.SEAM_COLUMNS, canvas.SEAM_ROWS, 1, pitch)
+        self.head_grid = FineGrid(PICTURE, 0, 0, canvas.HEAD_GRID, canvas.HEAD_GRID, 1, canvas.HEAD_PITCH)
         self.register_buffer("head_nodes", pixel_centres(0, 0, canvas.HEAD_GRID, canvas.HEAD_GRID, canvas.HEAD_PITCH))
 
     def forward(
@@ -102,8 +119,9 @@ class FaceGeometry(nn.Module):
         columns = follow(moved, seam_index.transpose(1, 2).flatten(2), seam_weight.transpose(1, 2).flatten(2))
         columns = columns.reshape(-1, 2, len(canvas.SEAMS), 1, canvas.SEAM_COLUMNS)
         upper, lower = self.extend(field, columns, seam_blend.float())
-        face_flow = self.invert(upper, whole=True)
-        seam_flow = self.invert(lower, whole=False)
+        # Motion is zero along the picture's border, so zeros continue it.
+        face_flow = self.invert(F.pad(upper, (2, 2, 2, 2)), self.grid)
+        seam_flow = self.invert(lower, self.canvas_grid)
         head_flow = self.head_flow(parameters, head.float(), constants)
         return face_flow, seam_flow, head_flow, self.affines(parameters, moved[:, :, -1], constants)
 
@@ -116,37 +134,47 @@ class FaceGeometry(nn.Module):
         return torch.cat(rows, 1)  # type: ignore[arg-type]
 
     def extend(self, field: Tensor, columns: Tensor, blend: Tensor) -> tuple[Tensor, Tensor]:
-        """Both layers [B, 2, 128, 128]: `field`, but following its own seams inside of the canvas."""
+        """Both layers: `field`, but following its own seams inside of the canvas.
+
+        The first on the whole mesh [B, 2, 128, 128], the second around the canvas, with a margin of two nodes for the
+        kernel [B, 2, 102, 86].
+        """
         here = window(field)  # [B, 2, 66, 50]
         eye_rows = canvas.SEAM_EYE_ROWS
-        layers = []
+        followed = []
         for layer, (lip, lid) in enumerate(((0, 2), (1, 3))):
             eyes = blend[:, layer : layer + 1, :eye_rows] * (columns[:, :, lid] - here[:, :, :eye_rows])
             mouth = blend[:, layer : layer + 1, eye_rows:] * (columns[:, :, lip] - here[:, :, eye_rows:])
-            layers.append(field + at_window(torch.cat([eyes, mouth], 2)))
-        return layers[0], layers[1]
+            followed.append(torch.cat([eyes, mouth], 2))
+        around = REACH_NODES + 2
+        near = window(field, around) + F.pad(followed[1], (around, around, around, around))
+        return field + at_window(followed[0]), near
 
-    def invert(self, motion: Tensor, whole: bool) -> Tensor:
-        """Backward motion (px) at all nodes [B, 2, 128, 128] or at the canvas's [B, 2, 66, 50].
+    def invert(self, motion: Tensor, grid: FineGrid) -> Tensor:
+        """Backward motion (px) [B, 2, n, m] at a grid's nodes; it samples what lies inside of `motion`'s margin.
 
         That is: for each node find u with u + motion(node + u) = 0.
+
+        Args:
+            motion: [B, 2, N + 4, M + 4].
+            grid: of n rows and m columns in the middle of the N rows and M columns.
         """
-        # Motion is zero along the picture's border, so padding with zeros continues it.
-        both = F.conv2d(motion, self.kernel, padding=2).flatten(2)  # [B, 6, 128 * 128]
-        motion, a, b, c, d = both[:, :2], both[:, 2:3] + 1.0, both[:, 3:4], both[:, 4:5], both[:, 5:6] + 1.0
+        both = F.conv2d(motion, self.kernel)  # [B, 6, N, M]
+        rows, columns = both.shape[2:]
+        flat = both.flatten(2)
+        motion, a, b, c, d = flat[:, :2], flat[:, 2:3] + 1.0, flat[:, 3:4], flat[:, 4:5], flat[:, 5:6] + 1.0
         inverse = 1.0 / (a * d - b * c).clamp(min=MINIMUM_DETERMINANT)
         packed = torch.cat([motion, d * inverse, -b * inverse, -c * inverse, a * inverse], 1)
-        packed = packed.reshape(-1, 6, canvas.MESH_GRID, canvas.MESH_GRID)
-        targets = self.nodes if whole else self.canvas_nodes
-        rows, columns = targets.shape[2:]
-        found = -motion  # [B, 2, rows * columns]
-        if not whole:
-            found = window(found.reshape(-1, 2, canvas.MESH_GRID, canvas.MESH_GRID)).flatten(2)
+        packed = packed.reshape(-1, 6, rows, columns)
+        n, m = grid.rows.shape[1], grid.columns.shape[2]
+        top, left = (rows - n) // 2, (columns - m) // 2
+        found = -packed[:, :2, top : top + n, left : left + m]
         for _ in range(NEWTON_STEPS):
-            t = sample(packed, PICTURE, targets, found).flatten(2)
-            rest = found + t[:, :2]
-            found = found - (t[:, 2:5:2] * rest[:, :1] + t[:, 3:6:2] * rest[:, 1:])
-        return found.reshape(-1, 2, rows, columns)
+            t = sample_inside(packed, grid(found)).flatten(2)
+            rest = found.flatten(2) + t[:, :2]
+            step = t[:, 2:5:2] * rest[:, :1] + t[:, 3:6:2] * rest[:, 1:]
+            found = (found.flatten(2) - step).reshape(-1, 2, n, m)
+        return found
 
     def head_flow(self, parameters: Tensor, head: Tensor, constants: Tensor) -> Tensor:
         """Backward motion [B, 2, 64, 64] (px) of the relief `head` turned and moved by the head parameters."""
@@ -170,7 +198,7 @@ class FaceGeometry(nn.Module):
         motion = follows * torch.cat([moved_x, moved_y], 1)
         found = -motion
         for _ in range(HEAD_STEPS):
-            found = -sample(motion, PICTURE, self.head_nodes, found)
+            found = -sample_inside(motion, self.head_grid(found))
         return found
 
     def affines(self, parameters: Tensor, jaw: Tensor, constants: Tensor) -> Tensor:
@@ -225,10 +253,10 @@ def axis_aligned(scale: Tensor, shift: Tensor) -> Tensor:
     return torch.stack([x, y], 1)
 
 
-def window(field: Tensor) -> Tensor:
-    """The nodes [..., 66, 50] of a field [..., 128, 128] that lie around the canvas."""
-    rows = slice(canvas.SEAM_ROW, canvas.SEAM_ROW + canvas.SEAM_ROWS)
-    return field[..., rows, canvas.SEAM_COLUMN : canvas.SEAM_COLUMN + canvas.SEAM_COLUMNS]
+def window(field: Tensor, around: int = 0) -> Tensor:
+    """The nodes [..., 66, 50] of a field [..., 128, 128] that lie around the canvas, or some more around these."""
+    rows = slice(canvas.SEAM_ROW - around, canvas.SEAM_ROW + canvas.SEAM_ROWS + around)
+    return field[..., rows, canvas.SEAM_COLUMN - around : canvas.SEAM_COLUMN + canvas.SEAM_COLUMNS + around]
 
 
 def at_window(field: Tensor) -> Tensor:

@@ -160,6 +160,8 @@ class FineGrid(nn.Module):
         pixels = fine.permute(0, 2, 3, 1)
         if self.blocks:
             return pixels.reshape(-1, n, m * factor * factor, 2) + self.rows + self.columns
+        if factor == 1:
+            return pixels + self.rows + self.columns
         lines = pixels.reshape(-1, n, m, factor, 2 * factor).permute(0, 1, 3, 2, 4)
         return lines.reshape(-1, factor * n, factor * m, 2) + self.rows + self.columns
 
@@ -190,11 +192,14 @@ def sample_at(field: Tensor, grid: Tensor, padding: str = "border") -> Tensor:
 
 
 def sample_inside(field: Tensor, grid: Tensor) -> Tensor:
-    """Sample a square tensor [B, C, n, n] at a grid [B, h, w, 2]; what lies outside continues its border.
+    """Sample a tensor [B, C, n, m] at a grid [B, h, w, 2]; what lies outside continues its border.
 
-    Positions are held inside first, because ONNX Runtime takes twice as long for a padding with the border.
+    Positions in a square one are held inside first: ONNX Runtime takes twice as long for a padding with the border.
     """
-    edge = 1.0 - 1.0 / field.shape[3]
+    rows, columns = field.shape[2:]
+    if rows != columns:  # each axis has an edge of its own
+        return sample_at(field, grid)
+    edge = 1.0 - 1.0 / columns
     return sample_at(field, grid.clamp(-edge, edge), "zeros")
 
 
