@@ -18,6 +18,7 @@ from typing import Final, Literal
 
 from facestream.contract import FRAME_RATE
 from facestream.protocol import ENSEMBLES, Output
+from facestream.server.program import CUDA_POOL_BYTES
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 
 from export.ensembles import REPOSITORY, read_config
@@ -109,6 +110,30 @@ def total(found: Sequence[Crossing]) -> Mapping[Side, int]:
     return {side: sum(crossing.size for crossing in found if crossing.towards == side) for side in sides}
 
 
+def held(output: Output, repository: Path = REPOSITORY) -> tuple[int, int]:
+    """Bytes of the GPU's memory that Triton takes from its pool for one frame on its way, with all stages there.
+
+    The first number is of the tensors themselves, which live until the frame is answered. The second is with a copy of
+    each stage's inputs, which Triton makes to lay those of several requests side by side, and gives back after the
+    stage: no frame holds more, and few hold as much.
+    """
+    stages = [
+        read_config(repository / step.model_name / "config.pbtxt")
+        for step in read_config(repository / ENSEMBLES[output].model / "config.pbtxt").ensemble_scheduling.step
+    ]
+    there = [stage for stage in stages if _side(stage, True) == "GPU"]
+    made = {
+        tensor.name: _size(tensor.data_type, tensor.dims)
+        for stage in there
+        for tensor in stage.output
+        if tensor.name not in ANSWERED_FROM_THE_HOST
+    }
+    largest = max(
+        sum(_size(tensor.data_type, tensor.dims) for tensor in stage.input if tensor.name in made) for stage in there
+    )
+    return sum(made.values()), sum(made.values()) + largest
+
+
 def _side(stage: ModelConfig, resident: bool) -> Side:
     if stage.backend != "python":
         return "GPU"
@@ -128,6 +153,11 @@ def main() -> None:
     output: Output = parser.parse_args().output
     for resident, title in ((False, "All stages in Python on the host"), (True, "As configured, on a GPU")):
         print(f"## {title}, output {output}\n\n{table(output, resident)}\n")
+    lasting, most = held(output)
+    print(
+        f"A frame on its way holds {lasting / 2**20:.1f} MiB of Triton's pool on the GPU, {most / 2**20:.1f} MiB at "
+        f"most: {CUDA_POOL_BYTES // 2**20} MiB are {CUDA_POOL_BYTES // most} frames at a time"
+    )
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from facestream.contract import MAX_SESSIONS
+from facestream.server.program import CUDA_POOL_BYTES
 
-from perf.device_traffic import Crossing, crossings, table, total
+from perf.device_traffic import Crossing, crossings, held, table, total
 
 
 def test_stages_on_the_host_would_move_the_canvas_there_and_back() -> None:
@@ -27,3 +29,11 @@ def test_nothing_but_the_clients_or_the_encoders_copy_leaves_the_gpu(output: str
 
 def test_table_names_its_sums() -> None:
     assert "3.19 MB to the GPU, 1.97 MB to the host: 155 MB/s" in table("rgb", resident=False)
+
+
+def test_tritons_pool_holds_a_frame_of_every_session_that_is_admitted() -> None:
+    """Where the pool ends, Triton hands tensors to Python stages through the host's memory, or through memory that the
+    stage has to map anew for each: the frames get slower just when there are most of them."""
+    lasting, most = held("h264")
+    assert 4e6 < lasting < most < 9e6
+    assert most * MAX_SESSIONS <= CUDA_POOL_BYTES
