@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from facestream.contract import MAX_SESSIONS, SPEECH_MODEL
 from facestream.server.container import AS_COMMITTED, RUNTIME_VARIABLE, SettingError, check_settings, main, repository
-from facestream.server.program import ADMIN_HEADER, model_control
+from facestream.server.program import ADMIN_HEADER, CUDA_POOL_BYTES, model_control
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
+from tritonclient.utils import triton_to_np_dtype
 
 MODELS, ENGINES = Path("/models"), Path("/engines")
 
@@ -89,6 +95,21 @@ def test_outside_of_the_image_the_way_without_a_container_is_named(
     monkeypatch.delenv(RUNTIME_VARIABLE, raising=False)
     assert main(["--models", str(tmp_path)]) == 1
     assert "facestream serve" in capsys.readouterr().err
+
+
+def test_the_gpu_keeps_room_for_every_session() -> None:
+    """Else Triton passes tensors through the processor's memory under load, just when time is short."""
+    frame = 0
+    for file in (Path(__file__).parents[2] / "model_repository").glob("*/config.pbtxt"):
+        config = text_format.Parse(file.read_text(), ModelConfig())
+        if config.platform == "ensemble" or config.name == SPEECH_MODEL:
+            continue
+        frame += sum(
+            np.dtype(triton_to_np_dtype(DataType.Name(output.data_type).removeprefix("TYPE_"))).itemsize
+            * math.prod(output.dims)
+            for output in config.output
+        )
+    assert frame * MAX_SESSIONS <= CUDA_POOL_BYTES
 
 
 def test_nobody_may_load_models_unless_a_key_is_given() -> None:

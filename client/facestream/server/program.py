@@ -14,8 +14,9 @@ from facestream.server import libpython, wheel
 from facestream.server.errors import ServerError
 
 CUDA_POOL_BYTES = 512 * 2**20
-"""Bytes on the GPU that Triton keeps for tensors on their way from stage to stage. Its own 64 MiB hold the requests of
-few sessions; where they end, it passes tensors through the processor's memory instead, with a warning in the log."""
+"""Bytes on the GPU that Triton keeps for tensors on their way from stage to stage: what all stages put out for a frame
+of each of MAX_SESSIONS sessions, 394 MB. Triton's own 64 MiB hold ten; where they end, it passes tensors through the
+processor's memory instead, and says so in the log only."""
 
 
 class Program(Protocol):
