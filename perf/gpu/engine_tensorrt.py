@@ -1,8 +1,8 @@
 """TensorRT, or where it is not installed TensorRT-RTX: engines built here for this GPU, run as CUDA graphs.
 
 Networks are strongly typed: what the ONNX file says is what is computed, so fp16 and int8 need the typed files. TF32 is
-off. One optimisation profile covers all batches; plans are kept in build/gpu, by network, card and version, so that a
-second run starts at once. The buffers are PyTorch's.
+off. Builder and profiles are those that the served engines are built with (export/engines). Plans are kept in
+build/gpu, by network, card and version, so that a second run starts at once. The buffers are PyTorch's.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from export.engines.build import ModuleBuilder
+from export.engines.profile import BatchProfile
+from export.engines.refusal import Refusal
 from export.networks import Precision
 from perf.gpu.engine import Tensors, Unavailable
-from perf.gpu.stages import ROOT, NoNetwork, digest, network_file
+from perf.gpu.stages import ROOT, NoNetwork, digest, network_file, ports
 
 MODULES: Final = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")
 PLANS: Final = ROOT / "build" / "gpu" / "plans"
-USUAL_BATCH: Final = 8
-"""What the engine is optimised for; it runs any batch up to the greatest."""
 
 
 class TensorRTEngine:
@@ -38,7 +39,7 @@ class TensorRTEngine:
             raise Unavailable("TensorRT runs on a GPU only")
         self.version = f"{self._trt.__name__.removesuffix('_bindings')} {self._trt.__version__}"
         self.is_rtx = "rtx" in self._trt.__name__
-        self.max_batch = max_batch
+        self.profile = BatchProfile.of(max_batch)
         self._card, self._plans = card, plans
         self._logger = self._trt.Logger(self._trt.Logger.ERROR)
         self._runtime = self._trt.Runtime(self._logger)
@@ -50,10 +51,15 @@ class TensorRTEngine:
         except NoNetwork as error:
             raise Unavailable(str(error)) from error
         name = f"{stage}-{precision}-{digest(path)[:12]}-{self._card}-{self.version.replace(' ', '-')}"
-        kept = self._plans / f"{name}-b{self.max_batch}.plan"
+        kept = self._plans / f"{name}-b{self.profile.largest}.plan"
         if not kept.is_file():
-            plan = build(self._trt, self._logger, path, self.max_batch)
             kept.parent.mkdir(parents=True, exist_ok=True)
+            inputs = {port.name: port.shape for port in ports(path)[0]}
+            timings = self._plans / f"{self._card}-{self.version.replace(' ', '-')}.timings"
+            try:
+                plan = ModuleBuilder(self._trt).build(path, inputs, self.profile, None if self.is_rtx else timings)
+            except Refusal as error:
+                raise Unavailable(error.reason) from error
             partly = kept.with_suffix(".part")
             partly.write_bytes(plan)
             partly.rename(kept)
@@ -61,7 +67,7 @@ class TensorRTEngine:
         if engine is None:
             kept.unlink()
             raise Unavailable(f"{self.version} does not take the plan of {stage} that it has built itself")
-        return TensorRTReady(self._trt, engine, self.is_rtx)
+        return TensorRTReady(self._trt, engine, self.is_rtx, self.profile)
 
 
 def installed() -> Any:
@@ -74,64 +80,30 @@ def installed() -> Any:
     raise Unavailable("TensorRT is not installed (Python modules looked for: " + ", ".join(MODULES) + ")")
 
 
-def build(trt: Any, logger: Any, path: Path, max_batch: int, capability: str | None = None) -> bytes:
-    """Build a plan.
-
-    Args:
-        trt: TensorRT's or TensorRT-RTX's module.
-        logger: its logger.
-        path: ONNX file.
-        max_batch: greatest batch; the smallest is 1.
-        capability: such as 'SM80', for TensorRT-RTX, which builds for GPUs that are not there; None: this machine's.
-
-    Raises:
-        Unavailable: the graph does not parse, or no engine can be built of it; the text names node and reason.
-    """
-    builder = trt.Builder(logger)
-    typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-    network = builder.create_network(typed)
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(str(path)):
-        first = parser.get_error(0)
-        raise Unavailable(
-            f"TensorRT does not parse {path.name}: {first.node_operator()} {first.node_name()}: {first.desc()}"
-        )
-    config = builder.create_builder_config()
-    if hasattr(trt.BuilderFlag, "TF32"):
-        config.clear_flag(trt.BuilderFlag.TF32)
-    if capability is not None:
-        config.num_compute_capabilities = 1
-        config.set_compute_capability(getattr(trt.ComputeCapability, capability), 0)
-    profile = builder.create_optimization_profile()
-    for index in range(network.num_inputs):
-        tensor = network.get_input(index)
-        batches = (1, min(USUAL_BATCH, max_batch), max_batch)
-        shapes = [tuple(batch if size < 0 else size for size in tensor.shape) for batch in batches]
-        profile.set_shape(tensor.name, *shapes)
-    config.add_optimization_profile(profile)
-    plan = builder.build_serialized_network(network, config)
-    if plan is None:
-        raise Unavailable(f"TensorRT parses {path.name}, but builds no engine of it")
-    return bytes(plan)
-
-
 class TensorRTReady:
     """An engine."""
 
-    def __init__(self, trt: Any, engine: Any, is_rtx: bool) -> None:
-        self._trt, self._engine, self._is_rtx = trt, engine, is_rtx
+    def __init__(self, trt: Any, engine: Any, is_rtx: bool, profile: BatchProfile) -> None:
+        self._trt, self._engine, self._is_rtx, self._profile = trt, engine, is_rtx, profile
 
     def bind(self, feeds: Mapping[str, NDArray[Any]]) -> TensorRTBound:
         """A context with its tensors on the GPU, and its run captured."""
-        return TensorRTBound(self._trt, self._engine, self._is_rtx, feeds)
+        batch = len(next(iter(feeds.values())))
+        # As Triton does: the profile that is tuned for the nearer size.
+        tuned = self._profile.tuned
+        profile = min(range(len(tuned)), key=lambda index: abs(tuned[index] - batch))
+        return TensorRTBound(self._trt, self._engine, self._is_rtx, profile, feeds)
 
 
 class TensorRTBound:
     """One batch."""
 
-    def __init__(self, trt: Any, engine: Any, is_rtx: bool, feeds: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(self, trt: Any, engine: Any, is_rtx: bool, profile: int, feeds: Mapping[str, NDArray[Any]]) -> None:
         self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self._context = _context(trt, engine, is_rtx)
+        if profile and not self._context.set_optimization_profile_async(profile, self._stream.cuda_stream):
+            raise Unavailable(f"TensorRT did not take the profile {profile} of its own engine")
+        self._stream.synchronize()
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         given = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
         self._tensors: dict[str, torch.Tensor] = {}

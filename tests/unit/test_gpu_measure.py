@@ -67,6 +67,38 @@ def test_half_precision_of_pytorch_is_that_of_the_table(frames: Frames, tmp_path
     assert first["errors"]["VISEME"]["largest"] > 1e-6
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_modules_of_all_stages_run_on_another_device(stage: str) -> None:
+    """A constant that a forward pass leaves on the processor would end the measurement of a GPU. PyTorch's device
+    without memory stands for it: it refuses tensors of any other.
+    """
+    torch = pytest.importorskip("torch", reason="needs the extra export")
+    from perf.gpu.engine_torch import module_of
+
+    inputs, outputs = ports(network_file(stage))
+    module = module_of(stage).eval().to("meta")
+    given = [torch.from_numpy(recorded._random(stage, 2)[port.name]).to("meta") for port in inputs]
+    with torch.no_grad(), torch.device("meta"):
+        made = module(*given)
+    made = made if isinstance(made, tuple) else (made,)
+    assert [(2, *port.shape) for port in outputs] == [tuple(tensor.shape) for tensor in made]
+    assert {tensor.device.type for tensor in made} == {"meta"}
+
+
+def test_tensorrt_builds_what_is_measured(tmp_path: Path) -> None:
+    """For a GPU that is not here, by TensorRT-RTX: the measured engine comes of the builder of the served ones."""
+    pytest.importorskip("torch", reason="needs the extra export")
+    trt = pytest.importorskip("tensorrt_rtx_bindings", reason="needs the extra gate")
+    from export.engines.build import ModuleBuilder
+    from export.engines.profile import BatchProfile
+    from perf.gpu.engine_tensorrt import installed
+
+    assert installed().__name__.startswith("tensorrt")
+    path = network_file("speech_encoder")
+    inputs = {port.name: port.shape for port in ports(path)[0]}
+    assert ModuleBuilder(trt, "SM80").build(path, inputs, BatchProfile.of(64), None)
+
+
 def test_what_was_measured_is_not_measured_again(frames: Frames, tmp_path: Path) -> None:
     """On a rented GPU a run that was cut short goes on, unless the network has changed since."""
     kept = tmp_path / "cells.json"
