@@ -17,7 +17,7 @@ from facestream.sequence import BadInput, SessionRefused
 AvatarTensors = Mapping[str, Array]
 
 HELD: Final = 256
-"""Avatars that the shelf keeps, 1.3 MB each: 330 MB of host memory or of the GPU's. The one asked for longest ago goes
+"""Avatars that the shelf keeps, 1.5 MB each: 400 MB of host memory or of the GPU's. The one asked for longest ago goes
 first; sessions that show it keep it for themselves."""
 
 

@@ -1,6 +1,6 @@
 """avatar_store: the tensors of a session's avatar, and the first look at what it was asked for.
 
-Where Triton puts it on a GPU, the tensors lie there: 1.3 MB a frame that do not travel.
+Where Triton puts it on a GPU, the tensors lie there: 1.5 MB a frame that do not travel.
 
 The tier of quality is looked at here, too, though `stabilizer` draws it: what is refused here has moved no other stage.
 """
