@@ -36,11 +36,13 @@ from export.engines.target import Target, detect
 from export.engines.typed_networks import TYPED, typed_networks
 from export.ensembles import REPOSITORY
 from export.lanes import LANES, lane_of
-from export.recording import RECORDING, SEED, SPEAKERS, SPEECH, Recording, current_recording
+from export.recording import RECORDING, SEED, SPEAKERS, SPEECH, Recording, RecordingError, load_recording, record
 
 ENGINES = Path("build/engines")
 DEFAULT_SESSIONS = 8
 DEFAULT_FRAMES = 48
+RECORDED_FRAMES = 120
+"""Of each session, where they are recorded here: four seconds, most of them speech."""
 
 RUNTIME_VARIABLE = "FACESTREAM_RUNTIME"
 """What the containers serve by."""
@@ -51,6 +53,9 @@ AS_COMMITTED = "onnxruntime"
 def main(arguments: list[str] | None = None) -> int:
     """Build; returns 1 with the reason on standard error where that is refused."""
     options = _parser().parse_args(arguments)
+    # Compose hands on a variable that is not set as an empty one, which the stages would not take.
+    for name in [name for name, value in os.environ.items() if name.startswith("FACESTREAM_") and not value]:
+        del os.environ[name]
     options.runtime = options.runtime or os.environ.get(RUNTIME_VARIABLE) or "tensorrt"
     if options.runtime == AS_COMMITTED:
         print(f"{RUNTIME_VARIABLE}={AS_COMMITTED} serves {options.models} as it was committed: nothing is to be built")
@@ -122,7 +127,7 @@ def _build(options: argparse.Namespace) -> Path:
     if target is not None:
         print(f"{target.gpu}, compute capability {target.capability[0]}.{target.capability[1]}, driver {target.driver}")
     typed = typed_networks(options.typed, options.models, precisions)
-    recording = current_recording(options.recording or RECORDING, options.models)
+    recording = recorded(options.recording or RECORDING, options.models)
 
     def inputs(stage: str) -> list[Tensors]:
         chosen = np.unique(np.linspace(0, recording.frames - 1, options.frames).astype(int))
@@ -136,6 +141,19 @@ def _build(options: argparse.Namespace) -> Path:
 
     plan = Plan(options.models, options.out, options.runtime, target, profile, precisions, typed, options.instances)
     return make(plan, builder, start, onnx_reference, inputs, recorded_sessions(recording, options.frames), _tell)
+
+
+def recorded(folder: Path, models: Path) -> Recording:
+    """The recording in `folder`, made where it is missing or of other networks: in this process, as the containers hold
+    no second server for the processor."""
+    try:
+        recording = load_recording(folder, models)
+        if not recording.changed_networks():
+            return recording
+    except RecordingError:
+        pass
+    print(f"recording {RECORDED_FRAMES} frames of {len(SPEAKERS)} sessions into {folder} ...", flush=True)
+    return record(folder, models, RECORDED_FRAMES, in_process=True)
 
 
 def recorded_sessions(recording: Recording, frames: int) -> list[RecordedSession]:
@@ -159,7 +177,7 @@ def _tell(text: str) -> None:
 def _profile(max_sessions: int | None) -> BatchProfile:
     given = os.environ.get(MAX_SESSIONS_VARIABLE) if max_sessions is None else None
     try:
-        return BatchProfile.of(max_sessions if max_sessions is not None else int(given or DEFAULT_SESSIONS))
+        return BatchProfile.of(int(given or DEFAULT_SESSIONS) if max_sessions is None else max_sessions)
     except ValueError as error:
         raise Refusal(
             f"{MAX_SESSIONS_VARIABLE} is {given!r}" if given is not None else str(error), "name 1 or more sessions"

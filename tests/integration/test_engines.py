@@ -40,14 +40,16 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def engines(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the command builds, compared in a server with a few recorded frames."""
+def engines(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What the command builds, compared in a server with a few recorded frames, with the variables of a container."""
     folder = tmp_path_factory.mktemp("engines")
     record(folder / "recording", models, frames=6, in_process=True, speakers=(Speaker("nia", {}),))
-    words = ["--models", str(models), "--runtime", RUNTIME, "--max-sessions", "2", "--frames", "3"]
-    words += ["--out", str(folder / "out"), "--recording", str(folder / "recording")]
-    assert main([*words, "--log", str(folder / "server.log")]) == 0
-    return folder / "out"
+    words = ["--models", str(models), "--max-sessions", "2", "--frames", "3", "--log", str(folder / "server.log")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACESTREAM_RUNTIME", RUNTIME)
+        patch.setenv("FACESTREAM_MAX_SESSIONS", "")  # as compose hands on what is not set
+        assert main([*words, "--out", str(folder / "out"), "--recording", str(folder / "recording")]) == 0
+    yield folder / "out"
 
 
 @pytest.fixture(scope="module")
