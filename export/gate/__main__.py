@@ -20,10 +20,10 @@ from export.ensembles import REPOSITORY, read_config
 from export.gate import bindings, culprit, tensorrt_10_4
 from export.gate.release import FOLDER, RELEASES, Release, ReleaseMissing, environment, install
 from export.gate.verdict import Verdict, recall, remember
-from export.networks import NETWORKS
+from export.networks import NETWORKS, Precision
+from export.precision.__main__ import TYPED, TypedError, current_typed_file, typed_file
 
 GPUS: Final = {"SM75": "T4", "SM80": "A100", "SM86": "A10", "SM89": "L4"}
-TYPED: Final = Path("build/typed")
 LARGEST_BATCH: Final = 8
 """Of a file that belongs to no stage."""
 LIMIT_S: Final = 900
@@ -39,6 +39,8 @@ class Subject:
     path: Path
     config: ModelConfig | None = None
     """Of the stage that it is made for."""
+    precision: Precision | None = None
+    """Of a typed variant of that stage."""
 
     @property
     def largest_batch(self) -> int:
@@ -58,11 +60,28 @@ def committed(repository: Path) -> list[Subject]:
 def typed(repository: Path, folder: Path) -> list[Subject]:
     """The typed variants that the table of networks promises."""
     return [
-        Subject(f"{network.stage} {precision}", folder / network.stage / f"{precision}.onnx",
-                read_config(repository / network.stage / "config.pbtxt"))
+        Subject(f"{network.stage} {precision}", typed_file(network.stage, precision, folder),
+                read_config(repository / network.stage / "config.pbtxt"), precision)
         for network in NETWORKS
         for precision in network.precisions
     ]  # fmt: skip
+
+
+def unfit(subject: Subject) -> str | None:
+    """Why there is nothing to judge: the file is missing, or a typed variant of another network than today's."""
+    if subject.config is not None and subject.precision is not None:
+        try:
+            current_typed_file(subject.config.name, subject.precision, subject.path.parents[1])
+        except TypedError as error:
+            return str(error)
+    return None if subject.path.is_file() else f"{subject.path} is missing"
+
+
+def convolves_int8(path: Path) -> bool:
+    """Whether a graph has convolutions of quantised numbers."""
+    graph = onnx.load(str(path)).graph
+    restored = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    return any(node.op_type == "Conv" and node.input[0] in restored for node in graph.node)
 
 
 def build(subject: Subject, release: Release, gpus: Sequence[str]) -> list[Verdict]:
@@ -133,7 +152,9 @@ def explain(subject: Subject, verdict: Verdict, release: Release | None = None) 
 
 def _table(subjects: Sequence[Subject], columns: Sequence[str], cells: dict[tuple[str, str], str]) -> str:
     heads = ["network", *columns]
-    rows = [[subject.name, *(cells.get((subject.name, column), "-") for column in columns)] for subject in subjects]
+    rows = [
+        [subject.name, *(cells.get((subject.name, column), "no INT8") for column in columns)] for subject in subjects
+    ]
     widths = [max(len(row[index]) for row in [heads, *rows]) for index in range(len(heads))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [heads, *rows]
@@ -156,7 +177,13 @@ def judge(subjects: Sequence[Subject], releases: Sequence[Release], gpus: Sequen
 
     FOLDER.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        waiting = [pool.submit(job, subject, release) for subject in subjects for release in releases]
+        int8 = {subject.name for subject in subjects if convolves_int8(subject.path)}
+        waiting = [
+            pool.submit(job, subject, release)
+            for subject in subjects
+            for release in releases
+            if release.convolves_int8 or subject.name not in int8
+        ]
         for one in waiting:
             subject, release, verdicts = one.result()
             for verdict in verdicts:
@@ -181,8 +208,12 @@ def judge(subjects: Sequence[Subject], releases: Sequence[Release], gpus: Sequen
 def main() -> int:
     """Judge what is asked for; exit status."""
     parser = argparse.ArgumentParser(prog="python -m export.gate", description=__doc__)
-    parser.add_argument("networks", nargs="*", type=Path, help="ONNX files (default: all of the project)")
-    parser.add_argument("--committed", action="store_true", help="only the graphs of the model repository")
+    parser.add_argument("networks", nargs="*", type=Path, help="ONNX files (default: all typed variants)")
+    parser.add_argument(
+        "--committed",
+        action="store_true",
+        help="the graphs of the model repository instead, as a CPU serves them",
+    )
     parser.add_argument("--gpus", nargs="+", choices=list(GPUS), default=list(GPUS), help="compute capabilities")
     parser.add_argument(
         "--releases", nargs="+", choices=[release.version for release in RELEASES],
@@ -193,7 +224,7 @@ def main() -> int:
     releases = [release for release in RELEASES if release.version in options.releases]
     subjects = [Subject(str(path), path) for path in options.networks]
     if not subjects:
-        subjects = committed(REPOSITORY) + ([] if options.committed else typed(REPOSITORY, TYPED))
+        subjects = committed(REPOSITORY) if options.committed else typed(REPOSITORY, TYPED)
     try:
         for release in releases:
             if options.install and install(release):
@@ -201,13 +232,9 @@ def main() -> int:
             environment(release)
     except ReleaseMissing as error:
         parser.exit(2, f"{error}\n")
-    missing = [subject for subject in subjects if not subject.path.is_file()]
-    table, failures = judge([one for one in subjects if one not in missing], releases, options.gpus)
-    for subject in missing:
-        mend = (
-            "python -m export.precision makes the typed variants" if TYPED in subject.path.parents else "no such file"
-        )
-        failures.append(f"{subject.name}: {subject.path} is missing: {mend}")
+    reasons = {subject.name: why for subject in subjects if (why := unfit(subject)) is not None}
+    table, failures = judge([one for one in subjects if one.name not in reasons], releases, options.gpus)
+    failures += [f"{name}: {why}" for name, why in reasons.items()]
     print(table)
     print(
         f'"s" is the time of a build; without it, one of an earlier run of the same file. {tensorrt_10_4.RELEASE} on a'

@@ -25,6 +25,9 @@ class Release:
     version: str
     why: str
     """Why the gate builds with it."""
+    convolves_int8: bool
+    """Whether it has INT8 convolutions. TensorRT has had them since version 4; TensorRT-RTX has them since 1.7, and a
+    release without them says nothing of a graph that has one."""
 
     @property
     def requirements(self) -> tuple[str, str]:
@@ -37,8 +40,8 @@ class Release:
         return FOLDER / f"tensorrt-rtx-{self.version}"
 
 
-CURRENT: Final = Release("1.7.1.116", "the newest, as of the extra `gate`")
-OLDER: Final = Release("1.4.0.76", "the oldest that pip has: what a newer one alone can do is noticed")
+CURRENT: Final = Release("1.7.1.116", "the newest, as of the extra `gate`", True)
+OLDER: Final = Release("1.4.0.76", "the oldest that pip has: what a newer one alone can do is noticed", False)
 RELEASES: Final = (CURRENT, OLDER)
 
 

@@ -25,9 +25,11 @@ from typing import Any, Final
 import onnx
 
 from export.ensembles import REPOSITORY, read_config
-from export.networks import FULL, HALF, NETWORKS, Network, Precision, network
+from export.networks import FULL, HALF, INT8, NETWORKS, Network, Precision, network
 from export.precision.fold import LintError, fold, lint
 from export.precision.half import HalfError, to_half
+from export.precision.int8 import make_int8
+from export.precision.quantise import QuantiseError
 from export.precision.region import RegionError, half_nodes
 from export.recording import Tensor, inputs_of, network_file, outputs_of, sha256
 
@@ -82,7 +84,7 @@ def make_half(
 
 Maker = Callable[[Network, onnx.ModelProto, onnx.ModelProto], tuple[onnx.ModelProto, dict[str, Any]]]
 
-MAKERS: Final[dict[Precision, Maker]] = {FULL: make_full, HALF: make_half}
+MAKERS: Final[dict[Precision, Maker]] = {FULL: make_full, HALF: make_half, INT8: make_int8}
 """From the exported and the folded graph to the typed one, and what its record tells of it."""
 
 
@@ -122,7 +124,7 @@ def make_variants(
             path.with_suffix(".json").write_text(json.dumps(record, indent=1))
             made[precision] = path
         return made
-    except (LintError, HalfError, RegionError, onnx.checker.ValidationError) as error:
+    except (LintError, HalfError, QuantiseError, RegionError, onnx.checker.ValidationError) as error:
         raise TypedError(f"{network.stage}: {error}") from error
 
 

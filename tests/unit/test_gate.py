@@ -13,6 +13,7 @@ from google.protobuf import text_format
 from onnx import TensorProto, helper, numpy_helper
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from export.ensembles import REPOSITORY
 from export.gate import __main__ as gate
 from export.gate import bindings, culprit, tensorrt_10_4, verdict
 from export.gate.release import CURRENT, OLDER, RELEASES, Release, ReleaseMissing, environment
@@ -253,7 +254,7 @@ def test_a_verdict_is_remembered_of_the_very_file_only(tmp_path: Path, monkeypat
 
 def test_a_missing_release_is_told_with_the_command_that_installs_it() -> None:
     with pytest.raises(ReleaseMissing, match=r"0\.0\.1.*python -m export\.gate --install"):
-        environment(Release("0.0.1", "none"))
+        environment(Release("0.0.1", "none", True))
 
 
 def test_a_missing_variant_fails_the_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
@@ -280,6 +281,35 @@ def _judge(model: Any, folder: Path, release: Release, gpus: list[str], config: 
     path = folder / "tiny.onnx"
     onnx.save(model, str(path))
     return gate.judge([gate.Subject("tiny", path, config)], [release], gpus)[1]
+
+
+def test_a_variant_of_another_network_fails_the_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network was trained anew, its typed variants were not made anew: what is built is not what is served."""
+    path = tmp_path / "refiner_high" / "fp16.onnx"
+    path.parent.mkdir()
+    onnx.save(GOOD, str(path))
+    path.with_suffix(".json").write_text('{"onnx_sha256": "0123"}')
+    (subject,) = [one for one in gate.typed(REPOSITORY, tmp_path) if one.path == path]
+    assert "python -m export.precision" in str(gate.unfit(subject))
+
+
+def test_a_release_without_int8_convolutions_is_not_asked(forgetful: Path) -> None:
+    """TensorRT has had them for long: that an old TensorRT-RTX has none must not forbid them."""
+    model = graph(
+        [
+            node("QuantizeLinear", ["X", "s", "z"], ["q"]),
+            node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+            node("Conv", ["d", "W"], ["Y"]),
+        ],
+        [tensor("X", 4, 8, 8)],
+        [tensor("Y", 4, 8, 8)],
+        [constant("s", np.float32(0.1)), constant("z", np.int8(0)), constant("W", np.ones((4, 4, 1, 1), np.float32))],
+    )
+    path = forgetful / "tiny.onnx"
+    onnx.save(model, str(path))
+    table, failures = gate.judge([gate.Subject("tiny", path)], [Release("0.0.1", "none", False)], ["SM80"])
+    assert "no INT8" in table
+    assert failures == []
 
 
 @pytest.fixture
