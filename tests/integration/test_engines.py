@@ -40,7 +40,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def engines(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def engines(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the command builds, compared in a server with a few recorded frames, with the variables of a container."""
     folder = tmp_path_factory.mktemp("engines")
     record(folder / "recording", models, frames=6, in_process=True, speakers=(Speaker("nia", {}),))
@@ -49,7 +49,7 @@ def engines(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         patch.setenv("FACESTREAM_RUNTIME", RUNTIME)
         patch.setenv("FACESTREAM_MAX_SESSIONS", "")  # as compose hands on what is not set
         assert main([*words, "--out", str(folder / "out"), "--recording", str(folder / "recording")]) == 0
-    yield folder / "out"
+    return folder / "out"
 
 
 @pytest.fixture(scope="module")
