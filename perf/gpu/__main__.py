@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
         options.precisions,
         sorted(set(batches)),
         0.1 if options.quick or options.device == "cpu" else 0.3,
-        options.minutes or (2.0 if options.quick else 10.0),
+        max(0.1, (options.minutes or (2.0 if options.quick else 10.0)) - (time.monotonic() - began) / 60),
     )
     makers = [
         (name, engine_maker(name, options.device, device["slug"], max(batches), options.quick))

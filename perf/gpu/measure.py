@@ -18,13 +18,15 @@ from typing import Any, Final
 import numpy as np
 
 from export.networks import Precision, network
-from perf.gpu.accuracy import errors, within
+from perf.gpu.accuracy import judge
 from perf.gpu.engine import Bound, Engine, Unavailable, milliseconds
 from perf.gpu.recorded import Frames
 from perf.gpu.stages import NoNetwork, digest, network_file
 
 BATCHES: Final = (1, 2, 4, 8, 16, 32, 64)
 ENGINES: Final = ("torch", "onnxruntime", "tensorrt")
+
+OUT_OF_TIME: Final = "not reached in the time given: run again to go on"
 
 Cell = dict[str, Any]
 
@@ -141,7 +143,7 @@ def _network(
         key = {**where, "version": engine.version, "network": digest(file), "inputs": frames.source}
         missing = [batch for batch in plan.batches if not kept.find(**key, batch=batch)]
         if missing and time.monotonic() > end:
-            raise Unavailable(f"not reached within {plan.minutes:g} minutes: run again to go on")
+            raise Unavailable(OUT_OF_TIME)
         ready = engine.load(stage, precision) if missing else None
     except (Unavailable, NoNetwork, RuntimeError) as error:
         found.skipped.append({**where, "reason": _first_line(error)})
@@ -153,7 +155,7 @@ def _network(
             assert ready is not None
             try:
                 if time.monotonic() > end:
-                    raise Unavailable(f"not reached within {plan.minutes:g} minutes: run again to go on")
+                    raise Unavailable(OUT_OF_TIME)
                 bound = ready.bind(frames.batch(stage, batch))
                 cell = {**key, "batch": batch, **_cell(bound, stage, precision, batch, plan.seconds, frames)}
                 del bound
@@ -171,21 +173,21 @@ def _cell(bound: Bound, stage: str, precision: Precision, batch: int, seconds: f
     times = milliseconds(bound.run, seconds)
     made = bound.outputs()
     compared = min(batch, len(next(iter(frames.inputs[stage].values()))))
-    off = {name: errors(made[name][:compared], wanted[:compared]) for name, wanted in frames.answers[stage].items()}
+    off = judge(
+        stage,
+        precision,
+        {name: array[:compared] for name, array in made.items()},
+        {name: array[:compared] for name, array in frames.answers[stage].items()},
+    )
     return {
         "p50_ms": round(median(times), 4),
         "p99_ms": round(float(np.percentile(times, 99)), 4),
         "least_ms": round(min(times), 4),
         "runs": len(times),
         "frames_per_s": round(1e3 * batch / median(times), 1),
-        "errors": {name: {kind: _finite(value) for kind, value in entry.items()} for name, entry in off.items()},
-        "within": within(stage, precision, off),
+        "errors": off,
+        "within": not any(entry["exceeded"] for entry in off.values()),
     }
-
-
-def _finite(value: float) -> float | None:
-    """As JSON holds it."""
-    return float(f"{value:.4g}") if np.isfinite(value) else None
 
 
 def _first_line(error: BaseException) -> str:

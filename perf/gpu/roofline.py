@@ -40,7 +40,7 @@ from export.ensembles import read_stages
 from export.networks import Precision, network, stage_precision
 from perf.gpu.cards import TABLE, Card, CardsError, cards
 from perf.gpu.cost import Kernel, count
-from perf.gpu.stages import FAST, REPOSITORY, ROOT, STAGES, network_file
+from perf.gpu.stages import FAST, REPOSITORY, ROOT, STAGES, digest, network_file
 
 RESULTS: Final = ROOT / "perf" / "results"
 FRAME_MS: Final = 1000.0 / 30.0
@@ -381,6 +381,7 @@ def main(arguments: list[str] | None = None) -> int:
         "projection": True,
         "date": datetime.date.today().isoformat(),
         "host": {**asdict(at_host), "frame_ms": round(at_host.frame_ms, 3)},
+        "networks": {stage: digest(network_file(stage))[:12] for stage in STAGES},
         "ways": [asdict(way) for way in WAYS],
         "assumed": {"busy": BUSY, "transfer_share": TRANSFER_SHARE},
         "cards": {

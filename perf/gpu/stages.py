@@ -6,7 +6,9 @@ Precisions and tolerances are those of export.networks.
 from __future__ import annotations
 
 import hashlib
+import sys
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -16,6 +18,8 @@ import onnx
 from export.networks import NETWORKS, Precision, network
 
 ROOT: Final = Path(__file__).parents[2]
+if find_spec("facestream") is None:  # a plain checkout on a rented GPU, nothing installed
+    sys.path.append(str(ROOT / "client"))
 REPOSITORY: Final = ROOT / "model_repository"
 TYPED: Final = ROOT / "build" / "typed"
 """Where `python -m export.precision` puts the networks in other precisions."""

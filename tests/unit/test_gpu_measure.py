@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from perf.gpu import card, recorded, report
-from perf.gpu.accuracy import errors, within
+from perf.gpu.accuracy import judge
 from perf.gpu.engine import Engine, Unavailable, milliseconds
 from perf.gpu.measure import Kept, Plan, engine_maker, measure
 from perf.gpu.recorded import Frames, Reference
@@ -149,21 +149,16 @@ def test_a_network_that_nobody_has_is_refused() -> None:
 
 def test_errors_that_are_no_numbers_are_never_within() -> None:
     """NaN compares false with everything: also with "is too large"."""
-    wanted = np.zeros((2, 52), np.float32)
-    made = wanted.copy()
-    made[1, 3] = np.nan
-    assert np.isnan(errors(made, wanted)["largest"])
-    good = errors(np.zeros((2, 15), np.float32), np.zeros((2, 15), np.float32))
-    assert not within("expression", "fp32", {"SPEECH_FACE": errors(made, wanted), "VISEME": good})
-    assert within("expression", "fp32", {"SPEECH_FACE": errors(wanted, wanted), "VISEME": good})
-    assert not within("expression", "fp32", {"SPEECH_FACE": errors(wanted[:1], wanted), "VISEME": good})
-
-
-def test_a_picture_is_judged_by_its_worst_frame() -> None:
-    wanted = np.full((2, 4, 4, 3), 100, np.uint8)
-    made = wanted.copy()
-    made[1] += 10
-    assert errors(made, wanted)["psnr"] == pytest.approx(10 * np.log10(255**2 / 100))
+    wanted = {"SPEECH_FACE": np.zeros((2, 52), np.float32), "VISEME": np.zeros((2, 15), np.float32)}
+    made = {name: array.copy() for name, array in wanted.items()}
+    assert not any(entry["exceeded"] for entry in judge("expression", "fp32", made, wanted).values())
+    made["SPEECH_FACE"][1, 3] = np.nan
+    found = judge("expression", "fp32", made, wanted)
+    assert found["SPEECH_FACE"]["largest"] is None
+    assert found["SPEECH_FACE"]["exceeded"]
+    assert not found["VISEME"]["exceeded"]
+    (told,) = judge("expression", "fp32", {**made, "VISEME": made["VISEME"][:1]}, wanted)["VISEME"]["exceeded"]
+    assert "shape" in told
 
 
 def test_a_recording_is_read_by_turns(tmp_path: Path) -> None:
@@ -197,7 +192,7 @@ def test_the_name_of_a_card_is_a_folder() -> None:
 def test_the_page_shows_what_was_missed(frames: Frames, tmp_path: Path) -> None:
     """An error beyond its tolerance, and what was not measured, must not disappear behind speeds."""
     found = measure(makers("onnxruntime"), plan(), frames, Kept(tmp_path / "cells.json"), quiet)
-    found.cells[0]["errors"]["EMBEDDING"]["largest"] = 1.0
+    found.cells[0]["errors"]["EMBEDDING"] |= {"largest": 1.0, "exceeded": ["its largest error is 1"]}
     page = report.markdown(
         {
             "card": {"name": "NVIDIA X1"},
@@ -211,7 +206,7 @@ def test_the_page_shows_what_was_missed(frames: Frames, tmp_path: Path) -> None:
         }
     )
     assert "| onnxruntime | fp32 | speech_encoder EMBEDDING | 1 |" in page
-    assert page.count("**not within**") == 1
+    assert page.count("**not within**: its largest error is 1 |") == 1
     assert "| tensorrt | all | all | all | not installed |" in page
     assert "| kernel_in_graph_us | 1.2 µs |" in page
     assert "| fp32_flops | 10 TFLOP/s |" in page
