@@ -87,6 +87,8 @@ _SEAM = "; a pixel on a seam may show the other side, as far away as the mouth i
 _CANVAS_FLOW = Tolerance("px", 64.0, 0.01, FLOW_IN_FP32.why + _SEAM)
 _TEXTURE_IN_FP32 = Tolerance(_TEXTURE_UNIT, 255.0, 0.1, "below what a byte can hold" + _SEAM)
 _TEXTURE_IN_FP16 = Tolerance(_TEXTURE_UNIT, 255.0, 0.5, "a byte rounded the other way" + _SEAM)
+_REFINED_IN_FP32 = Tolerance(_TEXTURE_UNIT, 1.0, 0.1, "below what a byte can hold: nothing is decided here")
+_REFINED_IN_FP16 = Tolerance(_TEXTURE_UNIT, 4.0, 0.5, "a byte rounded the other way; a few at the hardest edges")
 _TEXTURE_IN_INT8 = Tolerance(
     _TEXTURE_UNIT, 255.0, 4.0, "what the tier changes, told a little coarser" + _SEAM, least_psnr=50.0
 )
@@ -183,8 +185,8 @@ NETWORKS: Final[tuple[Network, ...]] = (
             stage,
             MappingProxyType(
                 {
-                    FULL: MappingProxyType({"REFINED_TEXTURE": _TEXTURE_IN_FP32}),
-                    HALF: MappingProxyType({"REFINED_TEXTURE": _TEXTURE_IN_FP16}),
+                    FULL: MappingProxyType({"REFINED_TEXTURE": _REFINED_IN_FP32}),
+                    HALF: MappingProxyType({"REFINED_TEXTURE": _REFINED_IN_FP16}),
                     INT8: MappingProxyType({"REFINED_TEXTURE": _TEXTURE_IN_INT8}),
                 }
             ),

@@ -111,7 +111,7 @@ def ensure_typed(stages: list[str], typed: Path, repository: Path) -> None:
                 current_typed_file(stage, precision, typed, repository)
         except TypedError as error:
             print(error, "- making it", flush=True)
-            make_variants(network(stage), typed, repository)
+            make_variants(network(stage), typed, repository, linted=False)  # lint takes most of the time
 
 
 def _stage(stage: str, recorded: Path, typed: Path, repository: Path, count: int | None) -> list[Compared]:
