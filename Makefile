@@ -1,6 +1,7 @@
 # make demo         speech in, a talking face out: build/demo.mp4, with a table of how fast it was
 # make test         style, types, unit tests, then tests on the real server
 # make test-export  the tests of training and export, which need torch (make test leaves them out)
+# make gate         builds the networks with TensorRT-RTX (180 MB, NVIDIA's licence) for GPUs that are not there
 # make bench-smoke  real time, latency and memory of this machine against the targets: perf/results/
 # make clean        forget what was built and fetched
 #
@@ -17,8 +18,9 @@ BIN := $(VENV)/bin
 SERVING := $(VENV)/.serving
 TESTING := $(VENV)/.testing
 EXPORTING := $(VENV)/.exporting
+GATING := $(VENV)/.gating
 
-.PHONY: demo test test-export bench-smoke clean
+.PHONY: demo test test-export gate bench-smoke clean
 .DEFAULT_GOAL := demo
 
 demo: $(SERVING)
@@ -37,6 +39,10 @@ test: $(TESTING)
 
 test-export: $(EXPORTING)
 	$(BIN)/python -m pytest $$(grep -rl --include='*.py' 'importorskip("torch"' tests)
+
+gate: $(GATING)
+	$(BIN)/python -m export.precision --no-lint
+	$(BIN)/python -m export.gate --install
 
 bench-smoke: $(SERVING)
 	$(BIN)/python -m perf.bench_smoke
@@ -61,6 +67,11 @@ $(TESTING): pyproject.toml | $(BIN)/python3
 $(EXPORTING): $(TESTING)
 	@echo "installing torch and what else the export's tests need into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[export]'
+	@touch $@
+
+$(GATING): $(TESTING)
+	@echo "installing TensorRT-RTX and what types the networks into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[gate,precision]'
 	@touch $@
 
 clean:

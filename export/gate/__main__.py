@@ -227,8 +227,8 @@ def main() -> int:
         subjects = committed(REPOSITORY) if options.committed else typed(REPOSITORY, TYPED)
     try:
         for release in releases:
-            if options.install and install(release):
-                print(f"TensorRT-RTX {release.version} is now in {release.folder}")
+            if options.install:
+                install(release)
             environment(release)
     except ReleaseMissing as error:
         parser.exit(2, f"{error}\n")

@@ -73,13 +73,13 @@ def environment(release: Release) -> Mapping[str, str]:
     else:
         raise ReleaseMissing(
             f"TensorRT-RTX {release.version} is neither in {release.folder} nor in this environment: "
-            "python -m export.gate --install downloads it (about 200 MB, under NVIDIA's own licence)"
+            "python -m export.gate --install downloads it (about 90 MB, under NVIDIA's own licence)"
         )
     return variables
 
 
-def install(release: Release) -> bool:
-    """Have pip put the release into its folder; False if it is on this machine already.
+def install(release: Release) -> None:
+    """Have pip put the release into its folder, and say so; nothing is done where it is on this machine already.
 
     Raises:
         ReleaseMissing: pip could not; the text has its last words.
@@ -89,7 +89,10 @@ def install(release: Release) -> bool:
     except ReleaseMissing:
         pass
     else:
-        return False
+        return
+    print(
+        f"downloading TensorRT-RTX {release.version} (about 90 MB, NVIDIA's licence) into {release.folder}", flush=True
+    )
     # Into a folder beside it, renamed when complete: a download broken off must not look like an installed release.
     unfinished = release.folder.with_name(f"{release.folder.name}.unfinished-{os.getpid()}")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
@@ -100,4 +103,3 @@ def install(release: Release) -> bool:
         said = (ran.stderr or ran.stdout).strip().splitlines()
         raise ReleaseMissing(f"pip cannot install TensorRT-RTX {release.version}: {said[-1] if said else 'no reason'}")
     unfinished.rename(release.folder)
-    return True

@@ -103,7 +103,6 @@ def test_scales_that_do_not_fit_are_named(scales: dict[str, float], says: str) -
 
 def test_scales_of_another_network_are_told_with_what_mends_them(tmp_path: Path, monkeypatch: Any) -> None:
     """After a change of the architecture, old scales must not land on what is left by chance."""
-    pytest.importorskip("onnx_graphsurgeon")
     network = next(one for one in NETWORKS if INT8 in one.precisions)
     monkeypatch.setattr(int8, "SCALES", tmp_path / "scales.json")
     exported = onnx.load(str(network_file(REPOSITORY, network.stage)))
