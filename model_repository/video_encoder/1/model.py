@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from device_frames import DeviceFrames
 from encoder_choice import EncoderChoice
 from facestream.array_namespace import Array
 from facestream.contract import FRAME_SIZE
-from facestream.sequence import SequenceError
 from facestream.sequence_stage import SequenceStage, Tensors
 from h264_encoder import H264Encoder
 from nv12 import to_nv12
@@ -23,6 +24,7 @@ class TritonPythonModel(SequenceStage[H264Encoder]):
 
     def load(self, model_folder: str) -> None:
         if self.arrays.on_device:
+            self._encoders = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "encoder")
             self._choice = EncoderChoice(_say, "nv12", device_frames=lambda: DeviceFrames(self.arrays))
             for number in (1, 2):  # CuPy compiles a kernel at its first use: no session is to wait for that
                 frames = np.zeros((number, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
@@ -48,15 +50,19 @@ class TritonPythonModel(SequenceStage[H264Encoder]):
         else:
             for i, picture in zip(here, self.arrays.to_host([pictures[i] for i in here]), strict=True):
                 pictures[i] = picture
-        outcomes: list[Tensors | Exception] = []
-        for (state, inputs), picture in zip(waiting, pictures, strict=True):
-            try:
-                outcomes.append(_encode(state, picture, inputs))
-            except Exception as error:  # an encoder that has moved must not be asked for the same frame again
-                if not isinstance(error, SequenceError):
-                    error = RuntimeError(f"the encoder failed: {error!r}")
-                outcomes.append(error)
-        return outcomes
+        frames_of = zip((state for state, _ in waiting), pictures, (inputs for _, inputs in waiting), strict=True)
+        if len(waiting) == 1:
+            return [_outcome(*one) for one in frames_of]
+        # FFmpeg works without Python's lock: all encoders at a time, on as many cores or on those of the card.
+        return list(self._encoders.map(lambda one: _outcome(*one), frames_of))
+
+
+def _outcome(encoder: H264Encoder, frame: Array, inputs: Tensors) -> Tensors | Exception:
+    """The answer, or why there is none: an encoder that has moved must not be asked for the same frame again."""
+    try:
+        return _encode(encoder, frame, inputs)
+    except Exception as error:
+        return error
 
 
 def _encode(encoder: H264Encoder, frame: Array, inputs: Tensors) -> Tensors:
