@@ -16,13 +16,17 @@ import numpy as np
 import pytest
 from facestream.audio import read_sound
 from facestream.contract import CHUNK_SAMPLES
-from facestream.server import TritonServer
+from facestream.server import ServerError, TritonServer
+from facestream.server.program import WheelProgram
 from facestream.session import Client
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup
 
 from export.engines import check, finished
 from export.engines.__main__ import main
-from export.engines.repository import Runtime
-from export.ensembles import REPOSITORY
+from export.engines.profile import BatchProfile
+from export.engines.repository import NetworkFile, Runtime, assemble
+from export.ensembles import REPOSITORY, read_config
 from export.networks import NETWORKS
 from export.recording import Speaker, record
 
@@ -117,3 +121,50 @@ def test_the_guard_refuses_a_half_built_one(engines: Path, models: Path, capsys:
         assert "broken off" in capsys.readouterr().err
     finally:
         marker.with_name("moved").rename(marker)
+
+
+# --- repositories of a GPU, as far as Triton itself can be asked without one -----------------------------------------
+
+
+class WithTensorRt(WheelProgram):
+    """A server that has a backend of the name `tensorrt`, too: the one that stands in for ONNX Runtime's."""
+
+    def prepare(self, folder: Path) -> tuple[list[str], dict[str, str]]:
+        command, variables = super().prepare(folder)
+        backends = folder / "backends"
+        (backends / "tensorrt").symlink_to((backends / "onnxruntime").resolve())
+        return command, variables
+
+
+@pytest.mark.parametrize("runtime", ["tensorrt", "onnxruntime-tensorrt", "onnxruntime-cuda"])
+def test_triton_takes_the_configurations_of_a_gpu_s_repository(
+    runtime: Runtime, models: Path, committed: TritonServer, tmp_path: Path
+) -> None:
+    """Its core reads, checks and warms up by them; only where the networks run is changed, as there is no GPU here.
+
+    Graphs, accelerators and warm-ups that it refuses would stop every GPU server, and no test on one would tell.
+    """
+    stages = [network.stage for network in NETWORKS]
+    profile = BatchProfile(16 if runtime == "tensorrt" else 2)  # with graphs that serve several sizes of batch
+    tuned = profile.tuned if runtime == "tensorrt" else ()
+    files = {stage: NetworkFile(models / stage / "1" / "model.onnx", tuned) for stage in stages}
+    assemble(models, tmp_path / "m", runtime, files, profile)
+    for stage in stages:
+        path = tmp_path / "m" / stage / "config.pbtxt"
+        config = read_config(path)
+        del config.instance_group[0].profile[:]  # of TensorRT's on a GPU alone
+        config.instance_group[0].kind = ModelInstanceGroup.KIND_CPU
+        config.parameters["cpu_runtime"].string_value = "onnxruntime"
+        path.write_text(text_format.MessageToString(config))
+    with TritonServer(tmp_path / "m", models=["avatar", "refiner_standard"], program=WithTensorRt()) as server:
+        frames = np.array(pictures(server, 13)[:8], float)
+    errors = np.square(frames - np.array(pictures(committed, 13)[:8], float)).mean(axis=(1, 2, 3))
+    assert 10.0 * np.log10(255.0**2 / max(errors.max(), 1e-9)) > 50.0
+
+
+def test_triton_itself_refuses_a_gpu_s_repository_without_one(models: Path, tmp_path: Path) -> None:
+    """Nothing falls back to the processor in silence, should the guard ever be passed by."""
+    files = {network.stage: NetworkFile(models / network.stage / "1" / "model.onnx") for network in NETWORKS}
+    assemble(models, tmp_path / "m", "onnxruntime-cuda", files, BatchProfile(2))
+    with pytest.raises(ServerError, match="KIND_GPU"):
+        TritonServer(tmp_path / "m", models=["expression"]).start()
