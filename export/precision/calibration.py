@@ -47,6 +47,7 @@ def calibrate(full: onnx.ModelProto, frames: Iterable[Tensors], names: Iterable[
     """
     import onnxruntime
 
+    onnxruntime.set_default_logger_severity(3)  # what its optimiser leaves as it is, is no news
     nodes = convolutions(full)
     reads = {name: nodes[name].input[0] for name in names}
     model = onnx.ModelProto.FromString(full.SerializeToString())
