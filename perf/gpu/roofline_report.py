@@ -232,7 +232,8 @@ def plot(result: Result, path: Path) -> Path:
         left = [begin + width for begin, width in zip(left, widths, strict=True)]
     bars.invert_yaxis()
     bars.set_xlabel("ms of one picture's networks, batch 1")
-    bars.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.3, -0.1), ncol=3)
+    bars.legend(fontsize=8, loc="lower right")
+    bars.set_xlim(right=1.25 * max(left, default=1.0))
     colours = {name: f"C{index}" for index, name in enumerate(dict.fromkeys(row["card"] for row in rows))}
     for row in rows:
         sums = {
@@ -242,10 +243,16 @@ def plot(result: Result, path: Path) -> Path:
         }
         style = "-" if row["source"] != "projected" else "--" if row["way"].startswith("hopeful") else ":"
         pictures = [1e3 * batch / ms for batch, ms in sums.items()]
-        lines.loglog(list(sums), pictures, style, marker=".", color=colours[row["card"]], label=_name(row))
+        lines.loglog(list(sums), pictures, style, marker=".", color=colours[row["card"]])
+    for card, colour in colours.items():
+        lines.plot([], [], color=colour, label=card)
+    for style, words in ((":", "cautious"), ("--", "hopeful"), ("-", "measured")):
+        lines.plot([], [], style, color="black", label=words)
     lines.set_xlabel("batch")
+    lines.set_xscale("log", base=2)
+    lines.xaxis.set_major_formatter("{x:g}")
     lines.set_ylabel("pictures per second, networks alone")
-    lines.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncol=3)
+    lines.legend(fontsize=8, loc="upper left")
     projected = any(row["source"] == "projected" for row in rows)
     figure.suptitle("PROJECTION from counted work, but for rows that say measured" if projected else "Measured cards")
     figure.tight_layout()

@@ -160,3 +160,18 @@ def test_the_page_says_that_it_is_a_projection(tmp_path: Path, monkeypatch: pyte
     cautious, hopeful = result["rows"]
     assert cautious["gpu_ms"] > hopeful["gpu_ms"] > 0
     assert result["projection"] is True
+
+
+def test_the_plots_are_drawn(tmp_path: Path) -> None:
+    """Beside a projected card a measured one, as on the day when somebody has run it."""
+    pytest.importorskip("matplotlib", reason="needs the extra judge")
+    from PIL import Image
+
+    known = [card for card in cards() if card.name == "T4"]
+    rows = [*roofline.rows(known, HOST, tmp_path)]
+    (tmp_path / "nvidia-x1").mkdir()
+    (tmp_path / "nvidia-x1" / "gpu.json").write_text(json.dumps(measured_card("NVIDIA X1")))
+    rows += roofline.rows([CARD], HOST, tmp_path)
+    drawn = roofline_report.plot({"rows": rows}, tmp_path / "roofline.png")
+    with Image.open(drawn) as picture:
+        assert len(picture.convert("RGB").getcolors(1 << 24) or []) > 20
