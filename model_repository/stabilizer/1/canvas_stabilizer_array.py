@@ -121,10 +121,11 @@ def _follow(xp: Any, textures: Array, motion: Array) -> Array:
         index = plane + (row * width + column)
         return xp.reshape(xp.take(flat, xp.reshape(index, (-1,)), axis=0), textures.shape)
 
+    to_above, to_left = 1.0 - from_above, 1.0 - from_left
     return (
-        at(above, left) * ((1.0 - from_above) * (1.0 - from_left))
-        + at(above, right) * ((1.0 - from_above) * from_left)
-        + at(below, left) * (from_above * (1.0 - from_left))
+        at(above, left) * (to_above * to_left)
+        + at(above, right) * (to_above * from_left)
+        + at(below, left) * (from_above * to_left)
         + at(below, right) * (from_above * from_left)
     )
 
