@@ -240,7 +240,7 @@ def follow(moved: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     for axis in (0, 1):
         taken = moved[:, axis].reshape(-1).index_select(0, rows).reshape(-1, weight.shape[1], weight.shape[2])
         # Added one by one: a sum over an axis adds up in another order in a batch, and a session's picture with it.
-        parts = (taken * weight).split(1, 1)
+        parts = torch.split(taken * weight, 1, 1)
         axes.append(sum(parts[1:], parts[0]))
     return torch.cat(axes, 1)
 
