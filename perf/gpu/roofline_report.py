@@ -37,6 +37,13 @@ def _name(row: Mapping[str, Any]) -> str:
     return f"{row['card']}, {row['way']}{mark}"
 
 
+def _verdict(row: Mapping[str, Any], met: bool) -> str:
+    """A projection keeps no target: it would."""
+    if row["source"] == "projected":
+        return "would be met" if met else "would be **missed**"
+    return "met" if met else "**missed**"
+
+
 def _ms(value: float | None) -> str | None:
     return None if value is None else f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
@@ -147,11 +154,7 @@ def markdown(result: Result, plotted: bool) -> str:
         ]
         target = known[row["card"]]["frames_per_s_target"]
         reached = row["frames_per_s_alone"]
-        verdict = (
-            None
-            if target is None or reached is None
-            else f"{target}: {'reached' if reached >= target else '**missed**'}"
-        )
+        verdict = None if target is None or reached is None else f"{target}: {_verdict(row, reached >= target)}"
         lines.append(
             _row([_name(row), *cells, _ms(row["latency_ms"]), reached, row["frames_per_s_in_parallel"], verdict])
         )
@@ -181,9 +184,7 @@ def markdown(result: Result, plotted: bool) -> str:
         target = card["cost_per_minute_target"]
         cost = row["cost_per_minute"]
         verdict = (
-            None
-            if target is None
-            else f"{target:g}" + ("" if cost is None else ": met" if cost <= target else ": **missed**")
+            None if target is None else f"{target:g}" + ("" if cost is None else f": {_verdict(row, cost <= target)}")
         )
         lines.append(
             _row(

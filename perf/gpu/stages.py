@@ -6,6 +6,7 @@ Precisions and tolerances are those of export.networks.
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from functools import lru_cache
 from importlib.util import find_spec
@@ -47,7 +48,7 @@ def network_file(stage: str, precision: Precision = "fp32", repository: Path = R
     """The ONNX file of a stage.
 
     Raises:
-        NoNetwork: there is none.
+        NoNetwork: there is none, or it was made of another network than today's.
     """
     if precision == "fp32":
         path = repository / stage / "1" / "model.onnx"
@@ -59,7 +60,18 @@ def network_file(stage: str, precision: Precision = "fp32", repository: Path = R
     path = typed / stage / f"{precision}.onnx"
     if not path.is_file():
         raise NoNetwork(f"{path.name} of {stage} is not made yet: python -m export.precision")
+    if _made_of(path) != digest(repository / stage / "1" / "model.onnx"):
+        raise NoNetwork(f"{path.name} of {stage} was made of another network than today's: python -m export.precision")
     return path
+
+
+def _made_of(typed: Path) -> str | None:
+    """Hash of the network that a typed file was made of, by the record beside it."""
+    try:
+        made_of: str = json.loads(typed.with_suffix(".json").read_text())["onnx_sha256"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return made_of
 
 
 @lru_cache(maxsize=64)

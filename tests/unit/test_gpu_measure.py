@@ -14,7 +14,7 @@ from perf.gpu.accuracy import judge
 from perf.gpu.engine import Engine, Unavailable, milliseconds
 from perf.gpu.measure import Kept, Plan, engine_maker, measure
 from perf.gpu.recorded import Frames, Reference
-from perf.gpu.stages import STAGES, NoNetwork, network_file, ports
+from perf.gpu.stages import STAGES, NoNetwork, digest, network_file, ports
 
 SMALL = ("speech_encoder", "expression")
 
@@ -145,6 +145,18 @@ def test_a_network_that_nobody_has_is_refused() -> None:
         network_file("compositor", "int8")
     with pytest.raises(NoNetwork, match=r"python -m export\.precision"):
         network_file("renderer", "fp16", typed=Path("nowhere"))
+
+
+def test_a_typed_network_of_yesterday_is_refused(tmp_path: Path) -> None:
+    """Its speed and errors would be told as today's."""
+    typed = tmp_path / "renderer" / "fp16.onnx"
+    typed.parent.mkdir()
+    typed.write_bytes(b"a network")
+    typed.with_suffix(".json").write_text(json.dumps({"onnx_sha256": "of another"}))
+    with pytest.raises(NoNetwork, match=r"another network than today's: python -m export\.precision"):
+        network_file("renderer", "fp16", typed=tmp_path)
+    typed.with_suffix(".json").write_text(json.dumps({"onnx_sha256": digest(network_file("renderer"))}))
+    assert network_file("renderer", "fp16", typed=tmp_path) == typed
 
 
 def test_errors_that_are_no_numbers_are_never_within() -> None:
