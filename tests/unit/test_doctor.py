@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from facestream.cli import doctor, serve
+from facestream.cli.finding import Finding
 from facestream.server import libpython, wheel
 
 
-def report(repository: Path | None, ports: list[int]) -> dict[str, doctor.Finding]:
+def report(repository: Path | None, ports: list[int]) -> dict[str, Finding]:
     return {finding.subject: finding for finding in doctor.examine(repository, "127.0.0.1", ports)}
 
 
@@ -86,6 +87,19 @@ def test_the_exit_status_tells_scripts(capsys: pytest.CaptureFixture[str]) -> No
     arguments = argparse.Namespace(repository=Path("/no/such/folder"), host="127.0.0.1", ports=[], gpu=False)
     assert doctor.run(arguments) == 1
     assert "/no/such/folder is not a folder" in capsys.readouterr().out
+
+
+def test_serve_refuses_a_key_that_is_guessed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FACESTREAM_ADMIN_KEY", "secret")
+    parser = argparse.ArgumentParser()
+    serve.add_parser(parser.add_subparsers())
+    options = parser.parse_args(["serve"])
+    assert options.func(options) == 2
+    told = capsys.readouterr().err
+    assert "FACESTREAM_ADMIN_KEY has 6 characters" in told
+    assert "secret" not in told
 
 
 @pytest.mark.parametrize(

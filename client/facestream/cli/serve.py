@@ -20,6 +20,7 @@ from facestream.contract import (
 )
 from facestream.quality import NAMES
 from facestream.server import FetchError, ServerError, TritonServer
+from facestream.server.program import check_admin_key
 from facestream.server.wheel import checkout
 
 
@@ -80,6 +81,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.max_sessions is not None:
         environment[MAX_SESSIONS_VARIABLE] = str(arguments.max_sessions)
 
+    admin_key = os.environ.get(ADMIN_KEY_VARIABLE) or None
+    if admin_key is not None:
+        try:
+            check_admin_key(admin_key)
+        except ValueError as error:
+            print(f"facestream serve: {error}", file=sys.stderr)
+            return 2
+
     server = TritonServer(
         repository,
         host=arguments.host,
@@ -88,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
         metrics_port=arguments.metrics_port,
         log_file=arguments.log_file,
         environment=environment,
-        admin_key=os.environ.get(ADMIN_KEY_VARIABLE) or None,
+        admin_key=admin_key,
     )
     return watch(server, arguments.drain_seconds)
 

@@ -20,7 +20,7 @@ from facestream.contract import ADMIN_KEY_VARIABLE, MAX_QUALITY_VARIABLE, MAX_SE
 from facestream.quality import NAMES
 from facestream.server import TritonServer
 from facestream.server.log import STANDARD_OUTPUT
-from facestream.server.program import ImageProgram, WheelProgram
+from facestream.server.program import ImageProgram, WheelProgram, check_admin_key
 
 RUNTIME_VARIABLE = "FACESTREAM_RUNTIME"
 AS_COMMITTED = "onnxruntime"
@@ -74,12 +74,11 @@ def check_settings(environment: Mapping[str, str]) -> None:
     quality = environment.get(MAX_QUALITY_VARIABLE) or NAMES[1]
     if quality not in NAMES[1:]:
         raise SettingError(f"{MAX_QUALITY_VARIABLE} is {quality!r}: expected one of {', '.join(NAMES[1:])}")
-    key = environment.get(ADMIN_KEY_VARIABLE) or "x" * 16
-    if len(key) < 16 or not key.isascii() or not key.isalnum():
-        raise SettingError(
-            f"{ADMIN_KEY_VARIABLE} has {len(key)} characters: expected 16 or more letters and digits, such as those of "
-            "`openssl rand -hex 16`: whoever has it can run any program as the server"
-        )
+    if key := environment.get(ADMIN_KEY_VARIABLE):
+        try:
+            check_admin_key(key)
+        except ValueError as error:
+            raise SettingError(str(error)) from None
 
 
 def options() -> argparse.ArgumentParser:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from facestream.contract import NETWORKS_VARIABLE
+from facestream.contract import ADMIN_KEY_VARIABLE, NETWORKS_VARIABLE
 from facestream.server import libpython, wheel
 from facestream.server.errors import ServerError
 
@@ -88,6 +88,15 @@ class ImageProgram:
 
 ADMIN_HEADER = "facestream-admin-key"
 """HTTP header of the key; in gRPC's metadata it is `triton-grpc-protocol-facestream-admin-key`."""
+
+
+def check_admin_key(key: str) -> None:
+    """Raise ValueError, without the key in it, unless Triton takes it and nobody guesses it."""
+    if len(key) < 16 or not key.isascii() or not key.isalnum():
+        raise ValueError(
+            f"{ADMIN_KEY_VARIABLE} has {len(key)} characters: expected 16 or more letters and digits, such as those of "
+            "`openssl rand -hex 16`: whoever has it can run any program as the server"
+        )
 
 
 def model_control(models: Sequence[str] | None, admin_key: str | None) -> list[str]:
