@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 from facestream.server import libpython, wheel
 from facestream.server.program import ADMIN_HEADER
+from tritonclient.grpc import InferenceServerClient
+from tritonclient.utils import InferenceServerException
 
 from tests.integration.tiny import add_python
 
@@ -137,6 +139,10 @@ def test_the_key_alone_lets_models_be_loaded(programs: Path, models: Path, tmp_p
     with container(programs, models, tmp_path / "log", FACESTREAM_ADMIN_KEY=KEY) as (_, port):
         assert ready(port, "first")
         assert ready(port, "second")
+        with InferenceServerClient(f"127.0.0.1:{port_of_grpc(tmp_path / 'log')}") as client:
+            with pytest.raises(InferenceServerException, match="restricted"):
+                client.unload_model("first")
+            client.unload_model("first", headers={f"triton-grpc-protocol-{ADMIN_HEADER}": KEY})
         unload = "/v2/repository/models/second/unload"
         assert post(port, unload) != 200
         assert post(port, unload, **{ADMIN_HEADER: "x" * 16}) != 200
