@@ -36,13 +36,13 @@ from export.engines.target import Target, detect
 from export.engines.typed_networks import TYPED, typed_networks
 from export.ensembles import REPOSITORY
 from export.lanes import LANES, lane_of
-from export.recording import RECORDING, SEED, SPEAKERS, SPEECH, Recording, RecordingError, load_recording, record
+from export.recording import RECORDING, SEED, SPEAKERS, SPEECH, Recording, current_recording
 
 ENGINES = Path("build/engines")
 DEFAULT_SESSIONS = 8
 DEFAULT_FRAMES = 48
 RECORDED_FRAMES = 120
-"""Of each session, where they are recorded here: four seconds, most of them speech."""
+"""Of each session, where they are recorded anew: four seconds, most of them speech."""
 
 RUNTIME_VARIABLE = "FACESTREAM_RUNTIME"
 """What the containers serve by."""
@@ -127,7 +127,7 @@ def _build(options: argparse.Namespace) -> Path:
     if target is not None:
         print(f"{target.gpu}, compute capability {target.capability[0]}.{target.capability[1]}, driver {target.driver}")
     typed = typed_networks(options.typed, options.models, precisions)
-    recording = recorded(options.recording or RECORDING, options.models)
+    recording = current_recording(options.recording or RECORDING, options.models, RECORDED_FRAMES)
 
     def inputs(stage: str) -> list[Tensors]:
         chosen = np.unique(np.linspace(0, recording.frames - 1, options.frames).astype(int))
@@ -141,19 +141,6 @@ def _build(options: argparse.Namespace) -> Path:
 
     plan = Plan(options.models, options.out, options.runtime, target, profile, precisions, typed, options.instances)
     return make(plan, builder, start, onnx_reference, inputs, recorded_sessions(recording, options.frames), _tell)
-
-
-def recorded(folder: Path, models: Path) -> Recording:
-    """The recording in `folder`, made where it is missing or of other networks: in this process, as the containers hold
-    no second server for the processor."""
-    try:
-        recording = load_recording(folder, models)
-        if not recording.changed_networks():
-            return recording
-    except RecordingError:
-        pass
-    print(f"recording {RECORDED_FRAMES} frames of {len(SPEAKERS)} sessions into {folder} ...", flush=True)
-    return record(folder, models, RECORDED_FRAMES, in_process=True)
 
 
 def recorded_sessions(recording: Recording, frames: int) -> list[RecordedSession]:
