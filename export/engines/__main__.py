@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="[STAGE=]P",
-        help="fp16 or fp32, of all stages or of one (default: fp16 on a GPU where a stage has it)",
+        help="int8, fp16 or fp32, of all stages or of one (default: fp16 on a GPU where a stage has it)",
     )
     parser.add_argument(
         "--max-sessions",

@@ -7,7 +7,7 @@ from typing import get_args
 
 from export.engines.refusal import Refusal
 from export.engines.repository import Runtime, on_gpu
-from export.networks import FULL, HALF, NETWORKS, Precision, network, stage_precision
+from export.networks import FULL, HALF, INT8, NETWORKS, Precision, network, stage_precision
 
 
 def default_precision(runtime: Runtime) -> Precision:
@@ -15,10 +15,17 @@ def default_precision(runtime: Runtime) -> Precision:
     return HALF if on_gpu(runtime) else FULL
 
 
+def _nearest(stage: str, wanted: Precision) -> Precision:
+    """What a stage is built in where `wanted` is asked of all."""
+    has = network(stage).precisions
+    return HALF if wanted == INT8 and INT8 not in has and HALF in has else stage_precision(stage, wanted)
+
+
 def choose(wanted: Sequence[str], runtime: Runtime) -> dict[str, Precision]:
     """The precision of each stage.
 
-    wanted: 'fp16' for all stages that have it, or 'renderer=fp32' for one; later ones count.
+    wanted: 'fp16' for all stages, or 'renderer=fp32' for one; later ones count. A stage that cannot be had in what is
+        asked of all is built in the next that it has: int8, fp16, fp32.
 
     Raises:
         Refusal: no such stage or precision.
@@ -33,7 +40,7 @@ def choose(wanted: Sequence[str], runtime: Runtime) -> dict[str, Precision]:
             )
         name = known[given]
         if not equals:
-            chosen = {one.stage: stage_precision(one.stage, name) for one in NETWORKS}
+            chosen = {one.stage: _nearest(one.stage, name) for one in NETWORKS}
             continue
         if stage not in chosen:
             raise Refusal(f"--precision names {stage!r}, expected one of {', '.join(chosen)}", "name a stage")

@@ -162,6 +162,13 @@ def test_half_precision_is_the_gpu_s_choice_where_a_stage_has_it() -> None:
     assert set(choose([], "onnxruntime-cpu").values()) == {"fp32"}
 
 
+def test_a_stage_without_int8_is_built_in_the_next_that_it_has() -> None:
+    chosen = choose(["int8"], "tensorrt")
+    for network in NETWORKS:
+        has = network.precisions
+        assert chosen[network.stage] == next(precision for precision in ("int8", "fp16", "fp32") if precision in has)
+
+
 def test_one_stage_can_differ_from_all() -> None:
     chosen = choose(["fp16", "renderer=fp32"], "tensorrt")
     assert (chosen["renderer"], chosen["expression"]) == ("fp32", "fp16")
