@@ -26,6 +26,8 @@ LINE_SIZES = (9, 15)
 ANGLES = 96
 INNER = (0.275, 0.17)
 """Half axes of the ellipse about an eye within which its lashes and lids lie, in distances of the eyes."""
+LASHES = (0.275, 0.13)
+"""The same of the ellipse beyond which nothing dark is a lash."""
 OUTER_SCALE = 2.5
 """A rim lies between that ellipse and one so much larger."""
 RADII = 48
@@ -43,6 +45,11 @@ MIN_BRIDGE = 0.09
 
 BROW_DOUBT = 0.6
 """Lines over the brows count so much less: they are hairs more often than rims."""
+
+THICK_DARK = 0.5
+"""What is darker than this share of the cheeks and touches a found rim belongs to it: rims of horn are no lines."""
+THICK_REACH = 0.09
+"""As far as this from the found rim, in distances of the eyes."""
 
 SHADED = 0.42
 """Lenses are dark when what they show is less bright than this share of the cheeks."""
@@ -95,7 +102,24 @@ def find_glasses(photo: Image, landmarks: Floats) -> Glasses | None:
         outer = rim[np.argmax(side * rim[:, 0])]
         arm = outer + np.array([[0.0, 0.0], [side * 0.35 * apart, 0.0]])
         cv2.polylines(mask, [_pixels(arm)], isClosed=False, color=255, thickness=11)
+    mask = np.maximum(mask, _thick(mask, photo, eyes, light))
     return Glasses(mask, strength, _dark(photo, points, light))
+
+
+def _thick(mask: Image, photo: Image, eyes: list[Floats], light: float) -> Image:
+    """[512, 512] 255 where dark rims, of which `mask` is the line that was found, are wider than that."""
+    apart = float(np.linalg.norm(eyes[1] - eyes[0]))
+    reach = 2 * round(THICK_REACH * apart) + 1
+    near = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    # Brows are no exception: landmarks take a dark upper rim for one.
+    dark = ((photo.max(2) < THICK_DARK * light) & (near > 0)).astype(np.uint8)
+    for eye in eyes:  # lashes are dark, too
+        axes = (round(LASHES[0] * apart), round(LASHES[1] * apart))
+        cv2.ellipse(dark, tuple(_pixels(eye).tolist()), axes, 0.0, 0.0, 360.0, 0, -1)
+    _, regions = cv2.connectedComponents(dark)
+    touching = np.unique(regions[(mask > 0) & (dark > 0)])
+    thick: Image = np.where(np.isin(regions, touching[touching > 0]), 255, 0).astype(np.uint8)
+    return thick
 
 
 def dark_lenses(photo: Image, landmarks: Floats) -> bool:

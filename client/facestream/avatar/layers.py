@@ -30,6 +30,7 @@ from facestream.avatar.layers_seams import (
     lid_seams,
     lip_seams,
 )
+from facestream.avatar.lid_travel import beside_opening, blink_gain, lower_share, skin_share, upper_share
 from facestream.avatar.matte import backdrop, person_matte
 from facestream.contract import FRAME_SIZE
 from facestream.parameters import ARKIT
@@ -43,7 +44,7 @@ HAIR_HELD = 0.8
 """Share of the expression's motion that hair does not take part in ..."""
 HELD_SOFT_PX = 6.0
 """... and the softness (Gaussian) of its edge."""
-RIM_WIDER_PX = 6
+RIM_WIDER_PX = 8
 """The rims of glasses hold the skin about them, too: the nodes of the mesh are 4 px apart."""
 FRAME_MARGIN_PX = 51.0
 """The picture's border stands still; motion grows over this distance from it."""
@@ -62,7 +63,9 @@ INCISORS_BELOW_SEAM_CM = 0.28
 CHEEK_HUE = (1.22, 0.95, 0.83)
 """RGB of a cheek in white light over its mean."""
 SHOWN_NOISE = 0.25
-"""What the fit finds of an expression up to this weight is its noise: it reads smiles of 0.15 to 0.4 into calm faces."""
+"""What the fit finds of an expression up to this weight is its noise: in calm faces it reads smiles of 0.15 to 0.4."""
+BLINKS = ("eyeBlinkRight", "eyeBlinkLeft")
+"""In the order of lid_seams."""
 LIP_RIM_CM = 0.16
 """Width of the inner lip that turns out when the mouth opens."""
 
@@ -84,12 +87,15 @@ def build_layers(fit: FaceFit, model: FaceModel) -> dict[str, NDArray[np.generic
     lips = lip_seams(fit.photo, landmarks, fit.scale)
     lids = lid_seams(landmarks)
     seam_index, seam_weight, blend = seam_nodes(landmarks, model, lips, lids, fit.scale)
+    projection = pixels_per_cm(fit)
+    gains = shape_gains(fit, model, projection, lids)
     scores = seam_scores(lips, lids)
     matte = person_matte(fit.photo, fit.landmarks)
     hair = hair_mask(fit.photo, matte, fit.landmarks)
     mesh_index, mesh_weight = mesh_nodes(
         surface, usable, outline, fit.scale, held(hair, glasses_mask(fit.photo, fit.landmarks))
     )
+    share_out_blinks(seam_index, seam_weight, mesh_weight, lids, fit.scale, blinks_px(model, projection, gains))
     eyeballs = paint_eyeballs(fit.photo, landmarks, lids)
     tensors: dict[str, NDArray[np.generic]] = {
         "AVATAR_PHOTO": np.ascontiguousarray(fit.photo.transpose(2, 0, 1)),
@@ -103,7 +109,7 @@ def build_layers(fit: FaceFit, model: FaceModel) -> dict[str, NDArray[np.generic
         "AVATAR_LIPS": inner_lips(fit.photo, lips, fit.scale),
         "AVATAR_EYES": eyeballs.picture,
         "AVATAR_LIDS": paint_lids(fit.photo, landmarks, lids, fit.scale, cheek_colour(fit)),
-        "AVATAR_CONSTANTS": constants(fit, model, lips, lids, eyeballs),
+        "AVATAR_CONSTANTS": constants(fit, model, projection, gains, lips, eyeballs),
         "AVATAR_BACKDROP": backdrop_tensor(backdrop(fit.photo, matte), matte),
         "AVATAR_ADAPTER": np.zeros(canvas.ADAPTER_SIZE, np.float32),
     }
@@ -198,7 +204,7 @@ def held(hair: NDArray[np.uint8], rims: NDArray[np.uint8] | None) -> Floats:
     if rims is None:
         return lies
     wide = cv2.dilate(rims, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * RIM_WIDER_PX + 1,) * 2))
-    stiff: Floats = np.maximum(lies, gaussian_filter(wide.astype(np.float64) / 255.0, 0.5 * RIM_WIDER_PX))
+    stiff: Floats = np.maximum(lies, gaussian_filter(wide.astype(np.float64) / 255.0, 0.4 * RIM_WIDER_PX))
     return stiff
 
 
@@ -248,7 +254,9 @@ def seam_nodes(
         t = np.clip((beyond - flat) / (depth - flat), 0.0, 1.0)
         ends = np.clip(seam.to_corner(x) / CORNER_FADE, 0.0, 1.0)[None]
         begins = np.clip(beyond / (BAND_CM * scale), 0.0, 1.0)
-        follows = begins * ends * columns[None] * (1.0 - 0.5 * t * (1.0 + t * (3.0 - 2.0 * t)))
+        # A lid travels half as far as its layer reaches: only a straight fade bears that without a fold.
+        fades = t if number >= 2 else 0.5 * t * (1.0 + t * (3.0 - 2.0 * t))
+        follows = begins * ends * columns[None] * (1.0 - fades)
         rows = slice(0, canvas.SEAM_EYE_ROWS) if number >= 2 else slice(canvas.SEAM_EYE_ROWS, None)
         blend[layer][rows] = np.maximum(blend[layer][rows], follows[rows])
     return index, weight, blend
@@ -306,8 +314,15 @@ def inner_lips(photo: NDArray[np.uint8], lips: tuple[Seam, Seam], scale: float) 
     return np.clip(np.round(both + 128.0), 0, 255).astype(np.uint8)
 
 
+def pixels_per_cm(fit: FaceFit) -> Floats:
+    """[2, 3]: px of the picture's x and y for each cm of the model's x, y and z."""
+    flip = np.array([1.0, -1.0, 1.0])
+    projection: Floats = (fit.scale * np.asarray(fit.rotation, np.float64) * flip[None]).T[:2]
+    return projection
+
+
 def constants(
-    fit: FaceFit, model: FaceModel, lips: tuple[Seam, Seam], lids: list[tuple[Seam, Seam]], eyeballs: Eyeballs
+    fit: FaceFit, model: FaceModel, projection: Floats, gains: Floats, lips: tuple[Seam, Seam], eyeballs: Eyeballs
 ) -> NDArray[np.float32]:
     """AVATAR_CONSTANTS."""
     packed = np.zeros(canvas.CONSTANTS_SIZE, np.float32)
@@ -316,9 +331,7 @@ def constants(
         first, count = canvas.CONSTANTS[name]
         packed[first : first + count] = np.asarray(values, np.float64).reshape(count)
 
-    flip = np.array([1.0, -1.0, 1.0])
-    projection = (fit.scale * np.asarray(fit.rotation, np.float64) * flip[None]).T[:2]  # px of x and y per cm
-    put("gain", shape_gains(fit, model, projection, lids))
+    put("gain", gains)
     put("projection", projection)
     put("pivot", fit.pivot)
     put("scale", fit.scale)
@@ -374,8 +387,8 @@ def shape_gains(fit: FaceFit, model: FaceModel, projection: Floats, lids: list[t
             pair = [left, names.index(other)]
             gains[pair] = gains[pair].mean()
     for (lower, upper), name, upper_ids, lower_ids in (
-        (lids[0], "eyeBlinkRight", RIGHT_UPPER_LID, RIGHT_LOWER_LID),
-        (lids[1], "eyeBlinkLeft", LEFT_UPPER_LID, LEFT_LOWER_LID),
+        (lids[0], BLINKS[0], RIGHT_UPPER_LID, RIGHT_LOWER_LID),
+        (lids[1], BLINKS[1], LEFT_UPPER_LID, LEFT_LOWER_LID),
     ):
         moved = model.expression[model.row(name)].astype(np.float64) @ projection.T  # [V, 2] px
         at_landmarks = model.landmarks(moved)
@@ -383,8 +396,39 @@ def shape_gains(fit: FaceFit, model: FaceModel, projection: Floats, lids: list[t
         x = fit.landmarks[list(upper_ids), 0][middle].astype(np.float64)
         opening = lower.at(x) - upper.at(x)
         closing = at_landmarks[list(upper_ids), 1][middle] - at_landmarks[list(lower_ids), 1][middle]
-        gains[names.index(name)] = np.clip((opening.mean() + 1.5) / max(closing.mean(), 1.0), 0.7, 1.6)
+        gains[names.index(name)] = blink_gain(opening, closing)
     return gains
+
+
+def blinks_px(model: FaceModel, projection: Floats, gains: Floats) -> Floats:
+    """[2, V]: how far down (px) a full blink of the right and of the left eye moves each vertex."""
+    names = [entry.name for entry in ARKIT]
+    down = [gains[names.index(name)] * (model.expression[model.row(name)] @ projection[1]) for name in BLINKS]
+    return np.array(down, np.float64)
+
+
+def share_out_blinks(
+    seam_index: NDArray[np.int64],
+    seam_weight: Floats,
+    mesh_weight: Floats,
+    lids: list[tuple[Seam, Seam]],
+    scale: float,
+    blinks: Floats,
+) -> None:
+    """Change the weights of lids and their skin, in place, so that `blinks` (see blinks_px) close the eyes evenly."""
+    x = (np.arange(canvas.SEAM_COLUMNS) + canvas.SEAM_COLUMN + 0.5) * canvas.MESH_PITCH
+    points = grid_points(canvas.MESH_GRID, canvas.MESH_PITCH)
+    for (lower, upper), down in zip(lids, blinks, strict=True):
+        columns = (x > upper.left) & (x < upper.right)
+        of_lower, of_upper = (
+            (down[seam_index[number][:, columns]] * seam_weight[number][:, columns]).sum(0) for number in (2, 3)
+        )
+        held = lower_share(of_lower)
+        share = upper_share(x[columns], lower, upper, of_upper - of_lower * held)
+        seam_weight[2][:, columns] *= held
+        seam_weight[3][:, columns] *= share
+        follows = skin_share(points, x[columns], share, lower, upper, scale) * beside_opening(points, lower, upper)
+        mesh_weight *= follows.reshape(canvas.MESH_GRID, canvas.MESH_GRID)
 
 
 def teeth_place(fit: FaceFit, model: FaceModel, seam: Seam) -> Floats:

@@ -132,5 +132,5 @@ def lid_seams(landmarks: Floats) -> list[tuple[Seam, Seam]]:
     for upper, lower in ((RIGHT_UPPER_LID, RIGHT_LOWER_LID), (LEFT_UPPER_LID, LEFT_LOWER_LID)):
         x_up, y_up = curve(landmarks[list(upper), :2])
         x_low, y_low = curve(landmarks[list(lower), :2])
-        eyes.append((Seam(x_low, y_low, False, lower, reach=1.6), Seam(x_up, y_up, True, upper, reach=1.7)))
+        eyes.append((Seam(x_low, y_low, False, lower, reach=1.6), Seam(x_up, y_up, True, upper, reach=1.9)))
     return eyes
