@@ -2,6 +2,13 @@
 
 Nothing is trained here: the graphs are written down, and the face model's basis and the picture of the teeth are baked
 in.
+
+By torch's older exporter, which traces. The newer one (dynamo, as in export/speech/export.py) was tried with torch
+2.13: its graphs of face_geometry, renderer and compositor gave the same numbers to the last bit, and the first two took
+1.02 and 1.04 of the processor time with OpenVINO; face_geometry took 16 s of it to export instead of 0.8; and the
+refiners failed: it cannot take a module with a part called `code`, a name that torch.fx keeps for itself. What decides
+is that this one names each node by the module that it comes from, and an operator that TensorRT refuses, or a parity
+that fails, is looked for by that name.
 """
 
 from __future__ import annotations
