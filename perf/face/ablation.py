@@ -10,8 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import cv2
 import numpy as np
-from facestream.contract import LOOKAHEAD_FRAMES
+from facestream.avatar import layers_canvas as canvas
+from facestream.contract import FRAME_SIZE, LOOKAHEAD_FRAMES
 from numpy.typing import NDArray
 
 from perf.drawn_frames import REPOSITORY, stage_folder
@@ -149,6 +151,21 @@ class Ablation:
         for stage in ("face_geometry", "renderer"):
             self._run(stage, tensors)
         tensors["STABLE_TEXTURE"] = texture[None]
+        frame: Image = self._run("compositor", tensors)["FRAME"][0].copy()
+        return frame
+
+    def without_canvas(self, avatar: Mapping[str, NDArray[Any]], vector: Floats) -> Image:
+        """The frame [512, 512, 3] of PARAMETERS [73] with the mesh's motion alone: no layers, no texture, no border."""
+        tensors: Tensors = {name: np.array(tensor)[None] for name, tensor in avatar.items()}
+        tensors["PARAMETERS"] = np.asarray(vector, np.float32)[None]
+        self._run("face_geometry", tensors)
+        # Nodes are the centres of squares, as pixels are: to resize is to interpolate between them.
+        size = (FRAME_SIZE, FRAME_SIZE)
+        fine = np.stack([cv2.resize(axis, size, interpolation=cv2.INTER_LINEAR) for axis in tensors["FACE_FLOW"][0]])
+        rows = slice(canvas.CANVAS_Y, canvas.CANVAS_Y + canvas.CANVAS_HEIGHT)
+        columns = slice(canvas.CANVAS_X, canvas.CANVAS_X + canvas.CANVAS_WIDTH)
+        tensors["CANVAS_FLOW"] = np.ascontiguousarray(fine[None, :, rows, columns])
+        tensors["STABLE_TEXTURE"] = np.zeros((1, 4, canvas.CANVAS_HEIGHT, canvas.CANVAS_WIDTH), np.float32)
         frame: Image = self._run("compositor", tensors)["FRAME"][0].copy()
         return frame
 

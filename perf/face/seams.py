@@ -1,7 +1,9 @@
 """Places where an observer could see that a face is put together, enlarged twice, the worst first.
 
 A number ranks the canvas's border: how much steeper brightness steps across it than anywhere near in the portrait, mean
-over SPAN px along it. Lips, lids, hair and outline have no number: they are laid side by side, and looked at.
+over SPAN px along it, and than in the same frame drawn without a canvas: where a smile pushes a cheek against dark hair
+their edge grows steeper, with or without a canvas, and even outside of it. Lips, lids, hair and outline have no number:
+they are laid side by side, and looked at.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ SPAN: Final = 12
 RINGS: Final = range(-10, 4)
 """px from the canvas's border, inside negative: the border itself fades over 8 px."""
 NEAR: Final = 16
+BESIDE: Final = 1
+"""px that an edge may lie elsewhere in the frame without a canvas."""
 ZOOM: Final = 2
 TURNS: Final[Mapping[str, Mapping[str, float]]] = {
     "yaw +10": {"headYaw": 0.175, "jawOpen": 0.15},
@@ -66,10 +70,11 @@ def steps(picture: Image, ring: int) -> Floats:
     return np.asarray(slopes[:, 1] - 0.5 * (slopes[:, 0] + slopes[:, 2]))
 
 
-def jump(frame: Image, rest: Image) -> float:
+def jump(frame: Image, rest: Image, bare: Image | None = None) -> float:
     """The worst step along the canvas's border that is steeper than any near it in the portrait, levels.
 
-    Near is NEAR px across and along the border: a brow that has moved onto the border is no seam.
+    Near is NEAR px across and along the border: a brow that has moved onto the border is no seam. Nor is what `bare`,
+    the same frame drawn without a canvas, has at the same place.
     """
     window = np.full(SPAN, 1.0 / SPAN)
     length = len(np.convolve(steps(rest, 0), window, "valid"))
@@ -80,8 +85,18 @@ def jump(frame: Image, rest: Image) -> float:
         return np.interp(np.linspace(0.0, 1.0, length), np.linspace(0.0, 1.0, len(means)), means)
 
     own = np.max([along(rest, ring) for ring in range(-NEAR, NEAR + 1, 1)], axis=0)
-    own = cv2.dilate(own[:, None], np.ones((2 * NEAR + 1, 1)))[:, 0]
-    return max(0.0, max(float((along(frame, ring) - own).max()) for ring in RINGS))
+    own = np.asarray(cv2.dilate(own[:, None], np.ones((2 * NEAR + 1, 1)))[:, 0], np.float64)
+
+    def moved(ring: int) -> Floats:
+        """What the portrait's own edges come to where they move."""
+        if bare is None:
+            return own
+        beside = np.max([along(bare, ring + away) for away in range(-BESIDE, BESIDE + 1)], axis=0)
+        wide = np.asarray(cv2.dilate(beside[:, None], np.ones((2 * BESIDE + 1, 1)))[:, 0], np.float64)
+        steepest: Floats = np.maximum(own, wide)
+        return steepest
+
+    return max(0.0, max(float((along(frame, ring) - moved(ring)).max()) for ring in RINGS))
 
 
 def looks(
@@ -97,7 +112,10 @@ def looks(
     def look(label: str, values: Mapping[str, float]) -> Look:
         frame = draw(values)
         turned = any(key.startswith("head") for key in values)
-        return Look(f"{name} {label}", 0.0 if turned else jump(frame, rest), frame)
+        found = 0.0 if turned else jump(frame, rest)
+        if found:  # hardly ever: seldom enough to draw once more
+            found = jump(frame, rest, ablation.without_canvas(avatar, parameter_vector(values)))
+        return Look(f"{name} {label}", found, frame)
 
     mouths = [look(label, values) for label, values in MOUTHS.items() if values]
     eyes = [look(label, values) for label, values in EYES.items() if values]

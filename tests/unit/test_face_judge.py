@@ -195,6 +195,17 @@ def test_an_edge_of_the_portrait_that_moves_onto_the_border_is_no_seam(skin: Ima
     assert seams.jump(moved, skin) < 2.0
 
 
+def test_an_edge_that_motion_makes_steeper_is_no_seam_but_a_step_beside_it_is(skin: Image) -> None:
+    """A cheek that is pushed against dark hair, with a canvas or without."""
+    bare = skin.copy()
+    bare[:, 150:158] = 8
+    seamed = bare.astype(np.int16)
+    seamed[canvas.CANVAS_Y + 100 : canvas.CANVAS_Y + canvas.CANVAS_HEIGHT, 200 : canvas.CANVAS_X + 192] += 8
+    assert seams.jump(bare, skin) > 2.0
+    assert seams.jump(bare, skin, bare) == 0.0
+    assert seams.jump(np.clip(seamed, 0, 255).astype(np.uint8), skin, bare) > 2.5
+
+
 def test_sheets_show_every_look_twice_as_large() -> None:
     shown = [seams.Look(f"{n}", float(n), np.full((512, 512, 3), 10 * n, np.uint8)) for n in range(5)]
     left, top, width, height = seams.CROPS["lips"]
