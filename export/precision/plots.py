@@ -23,8 +23,9 @@ def plot(compared: list[Compared], drifts: list[Drift], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 3 if drifts else 1, figsize=(15 if drifts else 7, 5), squeeze=False)
-    labels = [f"{one.stage} {one.precision}\n{one.output}" for one in compared]
+    height = max(5.0, 0.2 * len(compared))
+    figure, axes = pyplot.subplots(1, 3 if drifts else 1, figsize=(17 if drifts else 7, height), squeeze=False)
+    labels = [f"{one.stage} {one.precision} {one.output}" for one in compared]
     places = np.arange(len(compared))
     bars = axes[0, 0]
     for offset, name, values in (
@@ -32,7 +33,7 @@ def plot(compared: list[Compared], drifts: list[Drift], path: Path) -> None:
         (0.2, "99.9 %", [one.errors.usual / one.tolerance.usual for one in compared]),
     ):
         bars.barh(places + offset, np.maximum(values, 1e-5), 0.4, label=name)
-    bars.set_yticks(places, labels, fontsize=5)
+    bars.set_yticks(places, labels, fontsize=6)
     bars.set_xscale("log")
     bars.axvline(1.0, color="black", linewidth=0.8)
     bars.invert_yaxis()
@@ -52,7 +53,7 @@ def plot(compared: list[Compared], drifts: list[Drift], path: Path) -> None:
             axes[0, column].legend(fontsize=7)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=90)
     pyplot.close(figure)
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.networks import NETWORKS
+from export.chain import onnx_files
+from export.networks import HALF, NETWORKS
+from export.precision.drift import SEEN_DB, measure_drift
 from export.recording import SPEAKERS, Recording, record
 
 FRAMES = 6
@@ -47,3 +49,11 @@ def test_without_a_server_the_session_is_the_same(recordings: tuple[Recording, R
     assert np.ptp(drawn, axis=0).max() > 3  # the face moves
     # Two runtimes, and pixels on the seam of the lips that take the one side or the other.
     assert np.percentile(np.abs(drawn - shown), 99.9) <= 1
+
+
+def test_what_changes_nothing_shows_no_drift() -> None:
+    """Two sessions with the same networks are the same to the last bit: else the sessions differ, not the networks."""
+    drift = measure_drift(HALF, onnx_files(), frames=3)
+    assert drift.psnr == [SEEN_DB] * 3
+    assert drift.parameters == [0.0] * 3
+    assert drift.outputs["FRAME"].frames == 3
