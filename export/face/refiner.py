@@ -79,10 +79,16 @@ SOURCE = Window(
     canvas.CANVAS_HEIGHT + 2 * PHOTO_MARGIN,
 )
 
-BORDER_PX: Final = 16.0
-"""The correction fades out over so many pixels along the canvas's border ..."""
-BORDER_ZERO_PX: Final = 4.0
-"""... and is zero in the outermost ones, which the compositor mixes with what lies around."""
+BORDER_PX: Final = (4.0, 16.0)
+"""Beside the eyes the correction fades out between these distances from the canvas's border; it is zero in the
+outermost pixels, which the compositor mixes with what lies around."""
+MOUTH_BORDER_PX: Final = (8.0, 40.0)
+"""The same beside and below the mouth, where hair, collars and the background lie, of which the network knows little:
+with 4 to 16 px its answers to them broke off at the border, by up to 5 levels from one pixel to the next."""
+MOUTH_BEGINS: Final = (64.0, 112.0)
+"""Rows of the canvas over which the one border passes into the other."""
+ROUND_PX: Final = 64.0
+"""Radius of the lower corners."""
 GATE_PX: Final = 0.5
 """Mean motion of the surroundings (px) at which the gate is fully open."""
 COVER_PX: Final = 4.0
@@ -107,9 +113,15 @@ HIDDEN: Final = 64
 def border_feather() -> Tensor:
     """Weight [1, 1, 256, 192] of the correction: 0 along the canvas's border, 1 inside."""
     inside = pixel_centres(0, 0, canvas.CANVAS_WIDTH, canvas.CANVAS_HEIGHT)
-    far = torch.tensor([canvas.CANVAS_WIDTH, canvas.CANVAS_HEIGHT], dtype=torch.float32).reshape(1, 2, 1, 1)
-    border = torch.minimum(inside, far - inside).amin(1, keepdim=True)
-    return smooth((border - BORDER_ZERO_PX) / (BORDER_PX - BORDER_ZERO_PX))
+    across, down = inside[:, :1], inside[:, 1:]
+    beside, below = torch.minimum(across, canvas.CANVAS_WIDTH - across), canvas.CANVAS_HEIGHT - down
+    corner = torch.hypot((ROUND_PX - beside).clamp(min=0.0), (ROUND_PX - below).clamp(min=0.0))
+    around = torch.where(below < ROUND_PX, torch.minimum(beside, ROUND_PX - corner), beside)
+    begins, ends = MOUTH_BEGINS
+    mouth = smooth((down - begins) / (ends - begins))
+    zero, whole = (eyes + (own - eyes) * mouth for eyes, own in zip(BORDER_PX, MOUTH_BORDER_PX, strict=True))
+    above = smooth((down - BORDER_PX[0]) / (BORDER_PX[1] - BORDER_PX[0]))
+    return torch.minimum(above, smooth((around - zero) / (whole - zero)))
 
 
 def compose(flow: Tensor, texture: Tensor, source: Tensor) -> Tensor:
