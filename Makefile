@@ -43,6 +43,7 @@ test-export: $(EXPORTING)
 gate: $(GATING)
 	$(BIN)/python -m export.precision --no-lint
 	$(BIN)/python -m export.gate --install
+	$(BIN)/python -m pytest tests/unit/test_gate.py
 
 bench-smoke: $(SERVING)
 	$(BIN)/python -m perf.bench_smoke
