@@ -23,7 +23,8 @@ TREMBLE: Final = 0.009
 """A smaller step back of the lips is none, in distances of the eyes' corners: three standard deviations of the
 difference of two looks, each of which trembles by 0.0021 (perf.lip_sync.rendered_calibration)."""
 LID_TREMBLE: Final = 0.03
-"""The same for the lids, in terms of their opening at rest."""
+"""The same for the lids, in terms of their opening at rest. Lids that are read as less than nothing apart are shut, and
+as shut when they are read as nothing apart."""
 
 
 def ramp(names: Sequence[str], highest: float, steps: int = STEPS) -> NDArray[np.float32]:
@@ -64,7 +65,7 @@ def response(ablation: Ablation, avatar: Mapping[str, NDArray[Any]], row: str = 
         "eyes": open_eyes.round(4).tolist(),
         "gap_monotone": monotone(gap, TREMBLE),
         "opening_monotone": monotone(opening, TREMBLE),
-        "eyes_monotone": monotone(-open_eyes, LID_TREMBLE),
+        "eyes_monotone": monotone(-open_eyes.clip(min=0.0), LID_TREMBLE),
         "gap_at_highest": float(gap[-1]),
         "eyes_at_highest": float(open_eyes[-1]),
     }
