@@ -38,7 +38,6 @@ def plot(compared: list[Compared], drifts: list[Drift], path: Path) -> None:
     bars.axvline(1.0, color="black", linewidth=0.8)
     bars.invert_yaxis()
     bars.set_xlabel("error, as a share of its limit")
-    bars.legend(fontsize=7)
     for column, (unit, series) in enumerate(
         (
             ("PSNR of FRAME against fp32, dB", [drift.psnr for drift in drifts]),
@@ -51,6 +50,7 @@ def plot(compared: list[Compared], drifts: list[Drift], path: Path) -> None:
                 axes[0, column].plot(values, linewidth=0.7, label=drift.precision)
             axes[0, column].set(xlabel="frame of the session", ylabel=unit)
             axes[0, column].legend(fontsize=7)
+    bars.legend(fontsize=7, loc="upper right")
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=90)
