@@ -31,7 +31,7 @@ from export.engines.compare import RecordedSession, Served, Tensors, onnx_refere
 from export.engines.precisions import choose
 from export.engines.profile import BatchProfile
 from export.engines.refusal import BUILD, Refusal
-from export.engines.repository import RUNTIMES, on_gpu
+from export.engines.repository import RUNTIMES, encoders_for, on_gpu
 from export.engines.target import Target, detect
 from export.engines.typed_networks import TYPED, typed_networks
 from export.ensembles import REPOSITORY
@@ -102,6 +102,12 @@ def _parser() -> argparse.ArgumentParser:
         "--instances", type=int, default=1, metavar="N", help="of each network, side by side (%(default)s)"
     )
     parser.add_argument(
+        "--encoders",
+        type=int,
+        metavar="N",
+        help="processes that encode video (default: one for each four sessions and four cores, at most eight)",
+    )
+    parser.add_argument(
         "--frames", type=int, default=DEFAULT_FRAMES, metavar="N", help="compared, of each session (%(default)s)"
     )
     parser.add_argument("--log", type=Path, metavar="FILE", help="keep the log of the server that is compared")
@@ -111,8 +117,8 @@ def _parser() -> argparse.ArgumentParser:
 def _build(options: argparse.Namespace) -> Path:
     from export.engines.local_server import serve  # needs gRPC, which --help does not
 
-    for name, least in (("instances", 1), ("frames", 1)):
-        if getattr(options, name) < least:
+    for name, least in (("instances", 1), ("frames", 1), ("encoders", 1)):
+        if getattr(options, name) is not None and getattr(options, name) < least:
             raise Refusal(f"--{name} is {getattr(options, name)}", f"name {least} or more")
     if not options.models.is_dir():
         raise Refusal(f"--models {options.models} is not a folder", "name the model repository")
@@ -139,7 +145,10 @@ def _build(options: argparse.Namespace) -> Path:
     def start(repository: Path, stages: Sequence[str]) -> AbstractContextManager[Served]:
         return serve(repository, stages, options.log)
 
-    plan = Plan(options.models, options.out, options.runtime, target, profile, precisions, typed, options.instances)
+    encoders = options.encoders or encoders_for(profile.largest, os.cpu_count() or 1)
+    plan = Plan(
+        options.models, options.out, options.runtime, target, profile, precisions, typed, options.instances, encoders
+    )
     return make(plan, builder, start, onnx_reference, inputs, recorded_sessions(recording, options.frames), _tell)
 
 

@@ -55,6 +55,9 @@ class Plan:
     typed: Mapping[str, Path]
     """The ONNX file of each stage in its precision."""
     instances: int = 1
+    """Of each network."""
+    encoders: int = 1
+    """Processes that encode video."""
 
     @property
     def folder(self) -> Path:
@@ -97,7 +100,7 @@ def make(
         if plan.runtime == "onnxruntime-tensorrt":
             for stage in files:
                 (cache / stage).mkdir(parents=True, exist_ok=True)
-        assemble(plan.models, repository, plan.runtime, files, plan.profile, plan.instances, cache)
+        assemble(plan.models, repository, plan.runtime, files, plan.profile, plan.instances, plan.encoders, cache)
         shutil.rmtree(folder / "networks", ignore_errors=True)
         tell(f"comparing {len(files)} networks with the committed ones, in the server ...")
         problems: dict[str, list[str]] = {}

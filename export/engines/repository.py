@@ -10,6 +10,7 @@ What differs by target is set in Triton's own message (ModelConfig), and nothing
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +35,14 @@ RUNTIMES: Final[Mapping[Runtime, str]] = {
 
 CPU_ONLY: Final = ("intra_op_thread_count", "cpu_runtime")
 """Parameters of a network's configuration that say how a CPU runs it."""
+
+ENCODER: Final = "video_encoder"
+SESSIONS_AN_ENCODER: Final = 4
+"""A process encodes six sessions in time on a fast core; some of it is to spare."""
+CORES_AN_ENCODER: Final = 4
+"""What encodes leaves the host's other cores to the other stages."""
+MOST_ENCODERS: Final = 8
+"""On a GPU each process has a CUDA context of some hundred MB."""
 
 _LEFT_OUT: Final = shutil.ignore_patterns("__pycache__", "*.pyc")
 
@@ -130,13 +139,26 @@ def _warm_up(config: ModelConfig, sizes: tuple[int, ...]) -> None:
             given.zero_data = True
 
 
-def python_config(committed: ModelConfig, profile: BatchProfile) -> ModelConfig:
-    """The configuration of a stage in Python: its own, for batches as large as the networks'."""
+def python_config(committed: ModelConfig, profile: BatchProfile, encoders: int) -> ModelConfig:
+    """The configuration of a stage in Python: its own, for batches as large as the networks'.
+
+    An instance is one process, and takes one frame after the other. Only ENCODER, the dearest one, gets several: its
+    sessions share nothing, and a session stays with its instance. The door counts all sessions, the shelf holds each
+    avatar once, and the governor of the tiers sees the load of all.
+    """
     config = ModelConfig()
     config.CopyFrom(committed)
     if config.HasField("sequence_batching"):
         config.max_batch_size = profile.largest
+    if config.name == ENCODER:
+        for group in config.instance_group:
+            group.count = encoders
     return config
+
+
+def encoders_for(sessions: int, cores: int) -> int:
+    """Processes that encode video, for so many sessions on a host of so many cores."""
+    return max(1, min(math.ceil(sessions / SESSIONS_AN_ENCODER), cores // CORES_AN_ENCODER, MOST_ENCODERS))
 
 
 def assemble(
@@ -146,12 +168,14 @@ def assemble(
     networks: Mapping[str, NetworkFile],
     profile: BatchProfile,
     instances: int = 1,
+    encoders: int = 1,
     cache: Path = Path("engine-cache"),
 ) -> None:
     """Write the repository for a target into `destination`, a folder that is not there yet.
 
     source: The committed repository.
     networks: For each stage that runs a network, what it is replaced by.
+    instances, encoders: How many of each network, and of ENCODER, work side by side.
 
     Raises:
         ValueError: a network is missing or one too many, or a committed configuration does not fit Triton's schema.
@@ -169,7 +193,7 @@ def assemble(
             (model / "1").mkdir(parents=True)
             shutil.copyfile(file.path, model / "1" / file.name)
         else:
-            config = python_config(committed, profile)
+            config = python_config(committed, profile, encoders)
             shutil.copytree(folder, model, ignore=_LEFT_OUT)
         head = f"# Assembled by `python -m export.engines` for {runtime}; the source is the stage's own config.pbtxt.\n"
         body: str = text_format.MessageToString(config)

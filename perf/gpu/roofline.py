@@ -36,6 +36,8 @@ from typing import Any, Final
 import numpy as np
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 
+from export.engines.profile import LARGEST
+from export.engines.repository import ENCODER, encoders_for
 from export.ensembles import read_stages
 from export.networks import Precision, network, stage_precision
 from perf.gpu.cards import TABLE, Card, CardsError, cards
@@ -237,15 +239,15 @@ def gpu_sessions(stage_ms: StageMs, moved_ms: float, max_batch: int, tier: str =
     return batches * max_batch + rest
 
 
-def host_sessions(at_host: Host, vcpus: int, stages: Mapping[str, ModelConfig]) -> tuple[int, int, str]:
+def host_sessions(at_host: Host, vcpus: int) -> tuple[int, int, str]:
     """Sessions by the cores, sessions by the busiest Python stage, and that stage's name.
 
-    An instance of a Python stage is one process, which takes one frame after the other.
+    An instance of a Python stage is one process, which takes one frame after the other. The repository is one that
+    export.engines assembled on this host.
     """
     by_cores = int(BUSY * vcpus * FRAME_MS / at_host.frame_ms)
     each = {
-        name: ms / max(1, sum(group.count for group in stages[name].instance_group))
-        for name, ms in at_host.stage_ms.items()
+        name: ms / (encoders_for(LARGEST, vcpus) if name == ENCODER else 1) for name, ms in at_host.stage_ms.items()
     }
     busiest = max(each, key=lambda name: each[name])
     return by_cores, int(BUSY * FRAME_MS / each[busiest]), busiest
@@ -284,7 +286,7 @@ def row(
     picture = chain_ms(stage_ms, 1)
     latency = None if picture is None else picture + moved_ms + sum(at_host.stage_ms.values()) + at_host.other_ms
     by_gpu = {tier: gpu_sessions(stage_ms, moved_ms, max_batch, tier) for tier in ("fast", "standard", "high")}
-    by_cores, by_stage, slowest = host_sessions(at_host, card.vcpus, stages)
+    by_cores, by_stage, slowest = host_sessions(at_host, card.vcpus)
     sessions = None if by_gpu["fast"] is None else min(by_gpu["fast"], by_cores, by_stage)
     return {
         "card": card.name,

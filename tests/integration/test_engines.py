@@ -48,7 +48,8 @@ def engines(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the command builds, compared in a server with a few recorded frames, with the variables of a container."""
     folder = tmp_path_factory.mktemp("engines")
     record(folder / "recording", models, frames=6, in_process=True, speakers=(Speaker("nia", {}),))
-    words = ["--models", str(models), "--max-sessions", "2", "--frames", "3", "--log", str(folder / "server.log")]
+    words = ["--models", str(models), "--max-sessions", "2", "--frames", "3", "--encoders", "2"]
+    words += ["--log", str(folder / "server.log")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACESTREAM_RUNTIME", RUNTIME)
         patch.setenv("FACESTREAM_MAX_SESSIONS", "")  # as compose hands on what is not set
@@ -94,6 +95,24 @@ def test_whole_sessions_were_compared_with_the_recorded_ones(engines: Path) -> N
     shown = finished.read(engines / RUNTIME).sessions["nia"]
     assert (shown.frames, shown.least_psnr) == (3, 45.0)
     assert shown.psnr is None or shown.psnr > 55.0
+
+
+def test_several_processes_encode_without_mixing_sessions_up(assembled: TritonServer) -> None:
+    """A frame that went to another process than the session's others would lose the session, or show another's face."""
+
+    def packets(session_id: int) -> list[bytes | None]:
+        with (
+            Client(assembled.grpc_url) as client,
+            client.session("nia", "h264", correlation_id=session_id, quality="fast", deadline=60.0) as session,
+        ):
+            return [frame.packet for frame in session.stream(read_sound(SOUND).speech[: FRAMES * CHUNK_SAMPLES])]
+
+    sessions = (21, 22, 23)
+    alone = [packets(session) for session in sessions]
+    with ThreadPoolExecutor(len(sessions)) as pool:
+        together = list(pool.map(packets, sessions))
+    assert together == alone
+    assert all(len(stream) == FRAMES and all(stream) for stream in alone)
 
 
 def test_sessions_on_what_was_assembled_show_the_frames_of_the_committed_repository(

@@ -11,7 +11,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 from export.engines.precisions import choose
 from export.engines.profile import BatchProfile
 from export.engines.refusal import Refusal
-from export.engines.repository import CPU_ONLY, RUNTIMES, NetworkFile, Runtime, assemble
+from export.engines.repository import CPU_ONLY, ENCODER, RUNTIMES, NetworkFile, Runtime, assemble, encoders_for
 from export.ensembles import REPOSITORY, read_config
 from export.networks import NETWORKS
 
@@ -29,7 +29,8 @@ def assembled(
     engine = folder / "engine"
     engine.write_bytes(b"an engine")
     tuned = PROFILE.tuned if runtime == "tensorrt" else ()
-    assemble(REPOSITORY, folder / "m", runtime, {s: NetworkFile(engine, tuned) for s in STAGES}, PROFILE, 2, Path("/c"))
+    files = {stage: NetworkFile(engine, tuned) for stage in STAGES}
+    assemble(REPOSITORY, folder / "m", runtime, files, PROFILE, 2, 3, Path("/c"))
     return (
         runtime,
         folder / "m",
@@ -70,9 +71,18 @@ def test_stages_in_python_and_ensembles_are_copied_whole(
         config, committed = ModelConfig(), COMMITTED[name]
         config.CopyFrom(configs[name])
         config.max_batch_size = committed.max_batch_size
+        if name == ENCODER:
+            assert [group.count for group in config.instance_group] == [3]
+            config.instance_group[0].count = committed.instance_group[0].count
         assert config == committed
         for path in (REPOSITORY / name).rglob("*.py"):
             assert (folder / name / path.relative_to(REPOSITORY / name)).read_bytes() == path.read_bytes()
+
+
+def test_encoders_grow_with_sessions_as_far_as_the_host_s_cores_go() -> None:
+    """One process encodes six sessions in time: a GPU would wait for it. Too many would take all cores."""
+    assert [encoders_for(sessions, 64) for sessions in (1, 4, 5, 16, 64)] == [1, 1, 2, 4, 8]
+    assert [encoders_for(64, cores) for cores in (1, 4, 8, 12, 24)] == [1, 1, 2, 3, 6]
 
 
 def test_networks_run_where_they_should(assembled: tuple[Runtime, Path, dict[str, ModelConfig]]) -> None:
