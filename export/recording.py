@@ -298,7 +298,17 @@ def record(
         frames: Of each session; the speech begins again where it ends. Once through it if left out.
         in_process: Without a server; left out, where the machine has one of its own, as NVIDIA's containers do.
         speakers: Avatars of the repository and what they feel.
+
+    Raises:
+        RecordingError: the repository lacks a speaker's avatar, or the speech is not there.
     """
+    avatars = repository / "avatar_store" / "avatars"
+    for speaker in speakers:
+        if not (avatars / f"{speaker.avatar}.avatar").is_file():
+            have = ", ".join(sorted(path.stem for path in avatars.glob("*.avatar"))) or "none"
+            raise RecordingError(f"avatar is {speaker.avatar!r}, expected one of {avatars}: {have}")
+    if not SPEECH.is_file():
+        raise RecordingError(f"{SPEECH} is not here: run this in the project's folder")
     if in_process is None:
         in_process = shutil.which("tritonserver") is not None
     sound = read_sound(SPEECH).speech
@@ -376,7 +386,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.frames is not None and options.frames < 1:
         parser.error(f"--frames is {options.frames}, expected 1 or more")
-    recording = record(options.out, options.repository, options.frames, options.in_process)
+    try:
+        recording = record(options.out, options.repository, options.frames, options.in_process)
+    except RecordingError as error:
+        print(error, file=sys.stderr)
+        return 1
     size = sum(path.stat().st_size for path in options.out.rglob("*.npz"))
     print(f"{options.out}: {recording.frames} frames of each of {', '.join(recording.avatars)}, {size / 1e6:.0f} MB")
     return 0

@@ -33,7 +33,7 @@ from export.networks import CHAIN, NETWORKS, Precision, Tolerance, network
 from export.precision.__main__ import TYPED, TypedError, current_typed_file, make_variants
 from export.precision.drift import FRAMES, Drift, chain_files, measure_drift
 from export.precision.errors import Errors
-from export.recording import RECORDING, Recording, current_recording, load_recording, network_file
+from export.recording import RECORDING, Recording, RecordingError, current_recording, load_recording, network_file
 
 SHEETS: Final = Path("build/parity")
 COMPARED_FRAMES: Final = 215
@@ -181,7 +181,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
     except ImportError as error:
         parser.error(f"{error.name} is not installed: pip install -e '.[precision]'")
-    except TypedError as error:
+    except (RecordingError, TypedError) as error:
         print(error, file=sys.stderr)
         return 1
     compared, drifts = compare_all(

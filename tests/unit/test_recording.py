@@ -14,11 +14,13 @@ from export.ensembles import REPOSITORY, read_stages, wire
 from export.recording import (
     Recording,
     RecordingError,
+    Speaker,
     Tensor,
     inputs_of,
     load_recording,
     network_file,
     outputs_of,
+    record,
     recording_ensemble,
     sha256,
     write_session,
@@ -107,6 +109,12 @@ def test_what_is_missing_is_told_with_the_command(tmp_path: Path) -> None:
     config.write_text(CONFIG.replace('"MOVE"', '"TURN"'))
     with pytest.raises(RecordingError, match=r"draw\.npz lacks TURN"):
         recording.frames_for("draw")
+
+
+def test_an_avatar_that_the_repository_lacks_is_told_with_those_it_has(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match=r"avatar is 'nobody', expected one of .*avatars: ada, ben"):
+        record(tmp_path / "recording", speakers=(Speaker("nobody", {}),))
+    assert not (tmp_path / "recording").exists()
 
 
 def test_the_ensemble_puts_out_all_that_networks_take_and_make() -> None:
