@@ -28,7 +28,7 @@ from export.face.refiner import ADAPTER_SIZE, TIERS, Refiner, compose, make_refi
 from export.speech.muon import Muon
 
 CHECKPOINTS: Final = Path("build/face")
-STEPS: Final = {"fast": 4000, "standard": 1500, "high": 1000}
+STEPS: Final = {"fast": 6000, "standard": 1500, "high": 1000}
 RATE: Final = 4e-3
 """Highest rate of Muon; all that is no hidden kernel learns with AdamW at a third of it."""
 WARM_UP: Final = 50
