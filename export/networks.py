@@ -191,7 +191,12 @@ NETWORKS: Final[tuple[Network, ...]] = (
                 {
                     FULL: MappingProxyType({"REFINED_TEXTURE": _REFINED_IN_FP32}),
                     HALF: MappingProxyType({"REFINED_TEXTURE": _REFINED_IN_FP16}),
-                    INT8: MappingProxyType({"REFINED_TEXTURE": _TEXTURE_IN_INT8}),
+                    # Elsewhere it saves too little: perf/int8.py.
+                    **(
+                        {INT8: MappingProxyType({"REFINED_TEXTURE": _TEXTURE_IN_INT8})}
+                        if stage == "refiner_high"
+                        else {}
+                    ),
                 }
             ),
             HalfPrecision("*.weight", why="the photo's sampling, and where the network lays its answer on"),

@@ -262,6 +262,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         recording = any_recording(options.recording, options.in_process)
         kept = json.loads(SCALES.read_text()) if SCALES.is_file() else {}
+        kept = {stage: scales for stage, scales in kept.items() if stage in names}
         for stage in options.stages:
             _, found = calibrated(stage, recording)
             kept[stage] = {
