@@ -83,10 +83,8 @@ class CanvasStabilizer:
             return texture
         motion = flow - self._flow
         moves = max(float(motion.max()), -float(motion.min())) > STILL_PX
-        past = cv2.split(_follow(self._texture, motion) if moves else self._texture)
-        change = np.empty_like(texture)
-        for before, now, difference in zip(past, texture, change, strict=True):
-            np.subtract(before, now, out=difference)
+        past = _follow(self._texture, motion) if moves else self._texture
+        change = np.subtract(past.transpose(2, 0, 1), texture, out=np.empty_like(texture))
         excess = np.abs(change[3]) * (TOLERANCE[0] / TOLERANCE[3])
         for plane in change[:3]:
             np.maximum(excess, np.abs(plane), out=excess)
