@@ -81,6 +81,9 @@ SAMPLE_CHANNEL: Final = {"linear": 7, "bilinear": 7, "nearest": 0, "cubic": 35, 
 
 FOLDED_AT_MOST: Final = 1 << 22
 """Elements of a tensor that is still computed in advance."""
+REPEATED_AT_MOST: Final = 1 << 12
+"""Elements of a constant that is still repeated in advance. What is longer is repeated for each frame of a batch, whose
+size an engine learns only when it comes."""
 
 
 class CostError(ValueError):
@@ -288,6 +291,8 @@ class _Counter:
         if any(name and name not in self.values for name in node.input):
             return False
         if node.op_type == "ConstantOfShape" and prod(self.values[node.input[0]].tolist()) > FOLDED_AT_MOST:
+            return False
+        if node.op_type == "Expand" and self.values[node.input[0]].size > REPEATED_AT_MOST:
             return False
         inputs = {name: self.values[name] for name in node.input if name}
         graph = helper.make_graph(
