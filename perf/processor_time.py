@@ -18,7 +18,9 @@ class Snapshot(NamedTuple):
     all: float
     """Of all cores, whatever they did but wait."""
     server: float
-    """Of the living processes of the server's group."""
+    """Of the living processes of the server's group ..."""
+    triton: float
+    """... and of its leader alone: Triton without the stages in Python, and without the networks that they run."""
     client: float
     """Of this process."""
     clock: float
@@ -29,6 +31,7 @@ class Share(NamedTuple):
     """Cores in use between two snapshots: 1.0 is one core all the time."""
 
     server: float
+    triton: float
     client: float
     others: float
 
@@ -37,9 +40,10 @@ def snapshot(group: int) -> Snapshot:
     """Now; `group` is the process group of the server."""
     # user nice system idle iowait irq softirq steal
     ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-    server = sum(process_group.of_each(group, lambda _, words: int(words[11]) + int(words[12])))
+    used = dict(process_group.of_each(group, lambda folder, words: (int(folder.name), int(words[11]) + int(words[12]))))
     busy = sum(ticks) - ticks[3] - ticks[4]
-    return Snapshot(busy / _TICK, server / _TICK, time.process_time(), time.monotonic())
+    server, triton = sum(used.values()), used.get(group, 0)
+    return Snapshot(busy / _TICK, server / _TICK, triton / _TICK, time.process_time(), time.monotonic())
 
 
 def between(before: Snapshot, after: Snapshot) -> Share:
@@ -47,4 +51,4 @@ def between(before: Snapshot, after: Snapshot) -> Share:
     seconds = after.clock - before.clock
     server, client = after.server - before.server, after.client - before.client
     others = max(0.0, after.all - before.all - server - client)
-    return Share(server / seconds, client / seconds, others / seconds)
+    return Share(server / seconds, (after.triton - before.triton) / seconds, client / seconds, others / seconds)

@@ -182,7 +182,7 @@ class Host:
     stage_ms: Mapping[str, float]
     """Compute of a frame, passing of tensors between processes included."""
     other_ms: float
-    """Processor time of a frame that is in no stage: gRPC, scheduling, copies."""
+    """Processor time of a frame in Triton itself: gRPC, scheduling, copies."""
 
     @property
     def frame_ms(self) -> float:
@@ -195,14 +195,13 @@ def host(file: Path) -> Host:
     try:
         result = json.loads(file.read_text())
         stages = {stage["name"]: stage["compute_ms"] for stage in result["paced_session"]["stages"]}
-        used = 1e3 * result["cores_in_use"]["server"] / result["paced_session"]["fps"]
-        steps = sum(ms for name, ms in stages.items() if name in (*STAGES, *HOST_STAGES))
+        triton = 1e3 * result["cores_in_use"]["triton"] / result["paced_session"]["fps"]
         return Host(
             result["machine"]["processor"],
             result["date"],
             str(file.relative_to(ROOT)) if file.is_relative_to(ROOT) else str(file),
             {name: stages[name] for name in HOST_STAGES},
-            max(0.0, used - steps),
+            triton,
         )
     except (OSError, KeyError, json.JSONDecodeError) as error:
         raise ValueError(f"{file} holds no figures of make bench-smoke: {error!r}") from error

@@ -122,7 +122,7 @@ def markdown(result: Result, plotted: bool) -> str:
         "`avatar_store` and `stabilizer` leave most of theirs to the card, and a card with an encoder most of",
         "`video_encoder`'s: how much was not measured, so these figures stay, as too high ones.",
         "",
-        *_head(*host["stage_ms"], "rest of the server", "**a frame**", "sessions per core at 30 FPS"),
+        *_head(*host["stage_ms"], "Triton itself", "**a frame**", "sessions per core at 30 FPS"),
         _row(
             [
                 *(f"{ms:.2f} ms" for ms in host["stage_ms"].values()),
@@ -134,7 +134,7 @@ def markdown(result: Result, plotted: bool) -> str:
         "",
         "## One session, beside the budget of a frame",
         "",
-        "ms: network on the GPU + Python on the host. The whole holds transfers and the rest of the server, too.",
+        "ms: network on the GPU + Python on the host. The whole holds transfers and Triton itself, too.",
         "",
     ]
     parts = rows[0]["parts"]

@@ -36,10 +36,10 @@ def test_memory_is_that_of_the_whole_group() -> None:
 
 def test_processor_time_of_others_is_told_apart() -> None:
     """Figures from a busy machine would pass for those of the server."""
-    before = processor_time.Snapshot(all=100.0, server=10.0, client=1.0, clock=0.0)
-    after = processor_time.Snapshot(all=118.0, server=19.0, client=2.0, clock=10.0)
+    before = processor_time.Snapshot(all=100.0, server=10.0, triton=3.0, client=1.0, clock=0.0)
+    after = processor_time.Snapshot(all=118.0, server=19.0, triton=4.0, client=2.0, clock=10.0)
     share = processor_time.between(before, after)
-    assert (share.server, share.client, share.others) == (0.9, 0.1, 0.8)
+    assert (share.server, share.triton, share.client, share.others) == (0.9, 0.1, 0.1, 0.8)
 
 
 def test_the_own_processor_time_is_seen() -> None:
