@@ -6,7 +6,6 @@ The networks run in this process, the Python stages' classes are taken from thei
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -18,17 +17,12 @@ from facestream.contract import CHUNK_SAMPLES, LOOKAHEAD_FRAMES
 from facestream.parameters import EMOTIONS
 from numpy.typing import NDArray
 
+from export.chain import stage_folder
+
 Floats = NDArray[np.float32]
 
 REPOSITORY: Final = Path("model_repository")
 AVATARS: Final = Path("model_repository/avatar_store/avatars")
-
-
-def stage_folder(repository: Path, stage: str) -> None:
-    """Let the classes of a Python stage be imported, as Triton does."""
-    folder = str(repository / stage / "1")
-    if folder not in sys.path:
-        sys.path.append(folder)
 
 
 class SpokenFace:

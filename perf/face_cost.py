@@ -29,8 +29,9 @@ from facestream.contract import LOOKAHEAD_FRAMES
 from facestream.server.onnxruntime_backend import network
 from numpy.typing import NDArray
 
+from export.chain import stage_folder
 from perf import machine
-from perf.drawn_frames import AVATARS, REPOSITORY, SpokenFace, stage_folder
+from perf.drawn_frames import AVATARS, REPOSITORY, SpokenFace
 
 SPEECH: Final = Path("tests/data/speech.wav")
 CHAIN: Final = ("face_geometry", "renderer", "stabilizer", "compositor")

@@ -16,7 +16,8 @@ from facestream.avatar import layers_canvas as canvas
 from facestream.contract import FRAME_SIZE, LOOKAHEAD_FRAMES
 from numpy.typing import NDArray
 
-from perf.drawn_frames import REPOSITORY, stage_folder
+from export.chain import stage_folder
+from perf.drawn_frames import REPOSITORY
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
