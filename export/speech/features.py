@@ -13,8 +13,10 @@ import torch
 from facestream.contract import SAMPLE_RATE
 from torch import Tensor
 
+from export.speech import phonemes, targets
 from export.speech.corpus.shard import read_shard, shard_paths
 from export.speech.encoder import HOP, SPAN, LogMel
+from export.speech.feature_cache import cache_folder, fits
 from export.speech.targets import curves, segments
 
 NOMINAL_DBFS: Final = -25.0
@@ -71,6 +73,13 @@ def stretches(path: Path) -> Iterator[Stretch]:
         yield Stretch(audio, *curves(timed, times))
 
 
+STRETCHES: Final = (levelled, stretches, NOMINAL_DBFS, HOP, SPAN)
+"""All that decides the sound of the stretches, for feature_cache."""
+
+TARGETS: Final = (phonemes, targets)
+"""All that decides what the lips do in them, for feature_cache."""
+
+
 def load_voice(path: Path, log_mel: LogMel) -> Voice:
     """Read one shard and compute features and targets."""
     powers, lips, visemes = [], [], []
@@ -84,19 +93,18 @@ def load_voice(path: Path, log_mel: LogMel) -> Voice:
 
 
 def load_corpus(folder: Path) -> list[Voice]:
-    """Load every shard of `folder`; features are kept beside it, for each shard, and read back while they fit it.
+    """Load every shard of `folder`; features are kept beside it, for each shard, and read back while they fit.
 
     Raises:
         FileNotFoundError: `folder` holds no shard.
     """
     shards = shard_paths(folder)
-    cache = folder.with_suffix(".features")
-    cache.mkdir(exist_ok=True)
+    cache = cache_folder(folder, "features", *STRETCHES, *TARGETS, LogMel)
     log_mel = LogMel()
     voices = []
     for shard in shards:
         kept = cache / f"{shard.stem}.pt"
-        if kept.exists() and kept.stat().st_mtime > shard.stat().st_mtime:
+        if fits(kept, shard):
             voices.append(Voice(**torch.load(kept)))
             continue
         voices.append(load_voice(shard, log_mel))

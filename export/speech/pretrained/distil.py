@@ -22,7 +22,8 @@ from facestream.contract import EMBEDDING_SIZE
 from torch import Tensor, nn
 from torch.nn import functional
 
-from export.speech.features import Voice, stretches
+from export.speech.feature_cache import cache_folder, fits
+from export.speech.features import STRETCHES, Voice, stretches
 from export.speech.loss import lips_loss
 from export.speech.passages import NEGATIVES, Batch
 from export.speech.pretrained.encoder import Checkpoint, PretrainedEncoder, read_checkpoint
@@ -76,12 +77,13 @@ def teach(voices: list[Voice], corpus: Path, folder: Path, layer: int) -> Checkp
     source = read_checkpoint(folder)
     encoder: PretrainedEncoder | None = None
     identity = source.identity(layer)
-    cache = corpus.with_suffix(".teacher") / f"{identity['model_type']}-{identity['weights'][:12]}-layer{layer}"
-    cache.mkdir(parents=True, exist_ok=True)
+    cache = cache_folder(corpus, "teacher", *STRETCHES)
+    cache /= f"{identity['model_type']}-{identity['weights'][:12]}-layer{layer}"
+    cache.mkdir(exist_ok=True)
     spoken = [voice for voice in voices if not voice.name.startswith(NEGATIVES)]
     for i, voice in enumerate(spoken):
         shard, kept = corpus / f"{voice.name}.npz", cache / f"{voice.name}.npy"
-        if not (kept.exists() and kept.stat().st_mtime > shard.stat().st_mtime):
+        if not fits(kept, shard):
             if encoder is None:
                 encoder = PretrainedEncoder(source, layer).eval()
             print(f"teacher hears {voice.name}, {i + 1} of {len(spoken)}", flush=True)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from export.speech.corpus.shard import shard_paths
-from export.speech.features import stretches
+from export.speech.feature_cache import cache_folder, fits
+from export.speech.features import STRETCHES, TARGETS, stretches
 
 STEP: Final = 400
 """Samples at 24 kHz of one step at 60 Hz."""
@@ -38,13 +39,12 @@ def load_sounds(corpus: Path) -> list[Sound]:
         FileNotFoundError: `corpus` holds no shard.
     """
     shards = shard_paths(corpus)
-    cache = corpus.with_suffix(".sounds")
-    cache.mkdir(exist_ok=True)
+    cache = cache_folder(corpus, "sounds", *STRETCHES, *TARGETS)
     sounds = []
     for shard in shards:
         audio, targets = cache / f"{shard.stem}.npy", cache / f"{shard.stem}.pt"
         # The targets are written last: where they are, the audio is whole.
-        if not (targets.exists() and targets.stat().st_mtime > shard.stat().st_mtime):
+        if not fits(targets, shard):
             _lay_open(shard, audio, targets)
         lips, visemes = torch.load(targets)
         sounds.append(Sound(shard.stem, np.load(audio, mmap_mode="r"), lips, visemes))
