@@ -228,8 +228,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=math.inf, help="cut the course short after so long")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--mix", type=Path, help="checkpoint of another course whose weights to mix in before keeping")
-    parser.add_argument("--share", type=float, default=0.4, help="share of the mixed-in weights")
     parser.add_argument("--keep", action="store_true", help="keep the weights in export/face/weights")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
@@ -248,10 +246,6 @@ def main(arguments: list[str] | None = None) -> int:
         batch=options.batch,
         stop_at=stop_at,
     )
-    if options.mix:
-        mixed = averaged_weights(options.mix)
-        own = network.state_dict()
-        network.load_state_dict({name: torch.lerp(own[name], mixed[name], options.share) for name in own})
     if options.keep:
         print(f"kept {save_weights(network)}")
     return 0
