@@ -31,6 +31,7 @@ from facestream.parameters import EMOTIONS
 from facestream.protocol import Frame
 from facestream.session import Session
 from facestream.tts.protocol import SpokenChunk
+from facestream.tts.speech import Speech
 
 _AHEAD = 2 * FRAME_RATE  # chunks of sound read before they are needed
 
@@ -76,8 +77,10 @@ def say(session: Session, speech: Iterable[SpokenChunk], realtime: bool = False)
             yield spoken.with_sound(frame)
         spoken.check_spoke()
     finally:
-        reader.stop()
-        session.close()
+        try:
+            reader.stop()
+        finally:
+            session.close()
 
 
 async def say_async(
@@ -110,8 +113,10 @@ async def say_async(
                 yield spoken.with_sound(frame)
         spoken.check_spoke()
     finally:
-        reader.stop()
-        await session.close()
+        try:
+            await asyncio.to_thread(reader.stop)
+        finally:
+            await session.close()
 
 
 class SpokenSound:
@@ -159,11 +164,16 @@ class _Reader:
         self._places.release()
 
     def stop(self) -> None:
-        """Nobody takes any more."""
+        """Nobody takes any more. Waits for a `Speech` to end, at most 2 s: a program that ends here would cut it off.
+
+        Speech of another kind is closed by the thread that reads it, once that has its next chunk.
+        """
         self._stopped.set()
         self._places.release()
         self.arrived.append(None)
         self._tell()  # whoever waits for a chunk
+        if isinstance(self._speech, Speech):
+            self._speech.close()
 
     def _read(self) -> None:
         try:

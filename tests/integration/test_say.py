@@ -15,6 +15,7 @@ import grpc
 import numpy as np
 import pytest
 from facestream.cli.main import main
+from facestream.connection import DRAIN_SECONDS
 from facestream.contract import CHUNK_SAMPLES, FRAME_RATE, SPEECH_MODEL, TEXT_BYTES, VOICES_VARIABLE
 from facestream.errors import BadInput, FacestreamError, SessionRefused
 from facestream.parameters import EMOTIONS, INDEX
@@ -22,7 +23,13 @@ from facestream.protocol import emotion_vector
 from facestream.say import say
 from facestream.server import TritonServer
 from facestream.session import Client
-from facestream.tts.protocol import SpokenChunk, build_speech_request, is_final, parse_speech_response
+from facestream.tts.protocol import (
+    SpokenChunk,
+    build_speech_request,
+    build_stop_request,
+    is_final,
+    parse_speech_response,
+)
 from facestream.tts.text_to_speech import TextToSpeech
 from facestream.video import decode
 from numpy.typing import NDArray
@@ -66,11 +73,11 @@ def test_sound_of_a_text(speaker: TritonServer) -> None:
     assert not sound(chunks[change : change + FRAME_RATE - 1]).any()
 
 
-def raw(url: str, request: service_pb2.ModelInferRequest) -> Iterator[service_pb2.ModelStreamInferResponse]:
-    """All responses to one request on a stream of its own."""
+def raw(url: str, *requests: service_pb2.ModelInferRequest) -> Iterator[service_pb2.ModelStreamInferResponse]:
+    """All responses to requests on a stream of their own."""
     with grpc.insecure_channel(url) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-        yield from stub.ModelStreamInfer(iter([request]), timeout=60)
+        yield from stub.ModelStreamInfer(iter(requests), timeout=60)
 
 
 def test_first_sound_comes_before_the_sentence_is_spoken_to_its_end(speaker: TritonServer) -> None:
@@ -165,17 +172,45 @@ def test_users_who_leave_hold_nobody_up(speaker: TritonServer) -> None:
     assert time.monotonic() - begin < 5
 
 
+def test_a_stop_ends_all_texts_of_its_speech_and_no_others(speaker: TritonServer) -> None:
+    """Another user's id, or one guessed wrong, must not silence anybody."""
+    long = f"{SENTENCE} " * 20
+    mine, other = 2**62 + 1, 2**62 + 2
+    requests = [
+        build_speech_request(name, long, "", 1.0, emotion_vector(None), speech_id)
+        for name, speech_id in (("first", mine), ("second", mine), ("other", other), ("nameless", 0))
+    ]
+    sounds, ends = dict.fromkeys(["first", "second", "other", "nameless", "stop"], 0), []
+    for response in raw(speaker.grpc_url, *requests, build_stop_request("stop", mine)):
+        assert not response.error_message
+        if is_final(response):
+            ends.append(response.infer_response.id)
+        else:
+            sounds[response.infer_response.id] += 1
+    assert sorted(ends) == sorted(sounds), "each request has its end"
+    assert max(ends.index("first"), ends.index("second")) < ends.index("stop") < ends.index("other")
+    assert sounds["first"] < sounds["other"] / 2
+    assert sounds["second"] < sounds["other"] / 2
+    assert abs(sounds["other"] - sounds["nameless"]) < 10
+    assert sounds["stop"] == 0
+
+
+def test_a_stop_for_nothing(speaker: TritonServer) -> None:
+    """One that comes too late is no error; one that names no speech is a fault of its client."""
+    assert told_after_all(speaker, build_stop_request("0", 12345)) == ""
+    assert "bad input: STOP without SPEECH_ID" in told_after_all(speaker, build_stop_request("0", 0))
+
+
 def answers(speaker: TritonServer, request: service_pb2.ModelInferRequest) -> str:
     """What the server tells of a wrong request."""
+    found = "nothing"
     try:
-        for response in raw(speaker.grpc_url, request):
-            if response.error_message:
-                return str(response.error_message)
-            if is_final(response):
-                return "spoken"
+        for response in raw(speaker.grpc_url, request):  # to its end: to leave before it cancels the call
+            if found == "nothing":
+                found = response.error_message or ("spoken" if is_final(response) else found)
     except grpc.RpcError as error:
         return str(error.details())
-    return "nothing"
+    return found
 
 
 def request_of(text: bytes = b"Hello.", voice: bytes = b"", speed: float = 1.0) -> service_pb2.ModelInferRequest:
@@ -301,10 +336,53 @@ def test_a_voice_of_ones_own_and_users_who_leave_it(tmp_path: Path) -> None:
             speech = TextToSpeech(server.grpc_url).speak("Hello.", "slow")
             assert next(speech).sound[0] == 0.25
             speech.close()
-        deadline = time.monotonic() + 15
-        while time.monotonic() < deadline and (not ended.exists() or ended.stat().st_size < 10):
-            time.sleep(0.1)
-        assert ended.stat().st_size == 10
+        assert voices_ended(ended, 10)
+        assert spoken(server.grpc_url, "Hello.")
+
+
+def voices_ended(file: Path, number: int) -> bool:
+    """Whether so many of SLOW_ENGINE's texts end within seconds."""
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline and (not file.exists() or file.stat().st_size < number):
+        time.sleep(0.1)
+    return file.exists() and file.stat().st_size == number
+
+
+def test_a_client_that_vanishes_leaves_no_voice_behind(tmp_path: Path) -> None:
+    """A killed process cannot say STOP: its connection breaks, and the stage looks for that."""
+    engine, ended = tmp_path / "slow.py", tmp_path / "ended"
+    engine.write_text(SLOW_ENGINE)
+    program = (
+        "import sys, time\n"
+        "from facestream.tts.text_to_speech import TextToSpeech\n"
+        "speech = TextToSpeech(sys.argv[1]).speak('Hello.', 'slow')\n"
+        "next(speech); print('heard', flush=True); time.sleep(60)"
+    )
+    environment = {"FACESTREAM_TTS_ENGINE": f"{engine}:Slow"}
+    with TritonServer(REPOSITORY, models=[SPEECH_MODEL], environment=environment) as server:
+        with subprocess.Popen([sys.executable, "-c", program, server.grpc_url], stdout=subprocess.PIPE) as client:
+            assert client.stdout is not None
+            assert client.stdout.readline() == b"heard\n"
+            client.kill()
+        assert voices_ended(ended, 1)
+        assert spoken(server.grpc_url, "Hello.")
+
+
+STUCK_ENGINE = SLOW_ENGINE.replace("time.sleep(0.02)", "time.sleep(20.0 if _ else 0.0)")
+
+
+def test_a_stop_is_answered_while_the_voice_is_stuck(tmp_path: Path) -> None:
+    """A voice in the cloud that hangs: who leaves it must not wait for it, nor have to cancel."""
+    engine = tmp_path / "stuck.py"
+    engine.write_text(STUCK_ENGINE)
+    with TritonServer(
+        REPOSITORY, models=[SPEECH_MODEL], environment={"FACESTREAM_TTS_ENGINE": f"{engine}:Slow"}
+    ) as server:
+        speech = TextToSpeech(server.grpc_url).speak("Hello. " * 3, "slow")
+        next(speech)
+        begin = time.monotonic()
+        speech.close()
+        assert time.monotonic() - begin < 0.75 * DRAIN_SECONDS
         assert spoken(server.grpc_url, "Hello.")
 
 

@@ -116,11 +116,16 @@ class FakeTriton(FakeRepository, service_pb2_grpc.GRPCInferenceServiceServicer):
         self.gate.set()
         self.seconds = 0.0
         """Time for one answer."""
+        self.seconds_for_word = 0.0
         self.statistics = service_pb2.ModelStatisticsResponse()
         self.texts: list[str] = []
         """What the model tts was asked to speak."""
         self.refuse_text: dict[str, str] = {}
         """Text -> message."""
+        self.stops: list[int] = []
+        """SPEECH_ID of each request to stop."""
+        self.cancelled = 0
+        """Calls whose client did not wait for their end."""
         self._lock = threading.Lock()
         self._server = grpc.server(futures.ThreadPoolExecutor(16))
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self, self._server)
@@ -134,9 +139,12 @@ class FakeTriton(FakeRepository, service_pb2_grpc.GRPCInferenceServiceServicer):
     def ModelReady(self, request: Any, context: Any) -> Any:
         return service_pb2.ModelReadyResponse(ready=request.name != "avatar_h264")
 
-    def speech(self, request: Any) -> Iterator[Any]:
+    def speech(self, request: Any, stopped: threading.Event) -> Iterator[Any]:
         """One chunk for each word, which holds a hundredth of the word's length."""
-        raw = dict(zip([tensor.name for tensor in request.inputs], request.raw_input_contents, strict=True))
+        raw = _tensors(request)
+        if "STOP" in raw:
+            yield speech_response(request.id)
+            return
         text = raw["TEXT"].rstrip(b"\0").decode()
         self.texts.append(text)
         if text in self.refuse_text:
@@ -144,6 +152,8 @@ class FakeTriton(FakeRepository, service_pb2_grpc.GRPCInferenceServiceServicer):
             return
         for passage in parse(text, np.frombuffer(raw["EMOTION"], "<f4")):
             for word in passage.text.split():
+                if stopped.wait(self.seconds_for_word):
+                    break
                 yield speech_response(request.id, np.full(CHUNK_SAMPLES, len(word) / 100, np.float32), passage.emotion)
         yield speech_response(request.id)
 
@@ -155,17 +165,28 @@ class FakeTriton(FakeRepository, service_pb2_grpc.GRPCInferenceServiceServicer):
             self.connections += 1
             connection = self.connections
         waiting: deque[Any] = deque()
-        done = threading.Event()
+        done, stopped = threading.Event(), threading.Event()
 
         def read() -> None:
             try:
                 for request in request_iterator:
+                    raw = _tensors(request)
+                    if "STOP" in raw:
+                        self.stops.append(int(np.frombuffer(raw["SPEECH_ID"], "<i8")[0]))
+                        stopped.set()
                     waiting.append(request)
                     self.most_waiting = max(self.most_waiting, len(waiting))
             except Exception:
                 pass
             done.set()
 
+        ended = threading.Event()
+
+        def gone() -> None:
+            if not ended.is_set():
+                self.cancelled += 1
+
+        context.add_callback(gone)
         threading.Thread(target=read, daemon=True).start()
         while not (done.is_set() and not waiting) and context.is_active():
             if not waiting or not self.gate.is_set():
@@ -174,7 +195,7 @@ class FakeTriton(FakeRepository, service_pb2_grpc.GRPCInferenceServiceServicer):
             time.sleep(self.seconds)
             request = waiting[0]
             if request.model_name == SPEECH_MODEL:
-                yield from self.speech(request)
+                yield from self.speech(request, stopped)
                 waiting.popleft()
                 continue
             with self._lock:
@@ -183,6 +204,8 @@ class FakeTriton(FakeRepository, service_pb2_grpc.GRPCInferenceServiceServicer):
             if response is None:
                 context.abort(grpc.StatusCode.UNAVAILABLE, "the network is gone")
             yield response
+        if context.is_active():
+            ended.set()
 
 
 def speech_response(
@@ -200,8 +223,12 @@ def speech_response(
     return response
 
 
+def _tensors(request: Any) -> dict[str, bytes]:
+    return dict(zip([tensor.name for tensor in request.inputs], request.raw_input_contents, strict=True))
+
+
 def _read(request: Any, connection: int) -> Seen:
-    raw = dict(zip([tensor.name for tensor in request.inputs], request.raw_input_contents, strict=True))
+    raw = _tensors(request)
     parameters = request.parameters
     return Seen(
         correlation_id=parameters["sequence_id"].int64_param,

@@ -24,6 +24,8 @@ SHAPES = {
     "AVATAR": [contract.AVATAR_NAME_BYTES],
     "TEXT": [contract.TEXT_BYTES],
     "VOICE": [contract.VOICE_BYTES],
+    "SPEECH_ID": [1],
+    "STOP": [1],
     "AUDIO_WINDOW": [contract.WINDOW_SAMPLES],
     "EMBEDDING": [contract.EMBEDDING_STEPS, contract.EMBEDDING_SIZE],
     "SPEECH_FACE": [len(ARKIT)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -12,15 +13,17 @@ import numpy as np
 import pytest
 from facestream import aio
 from facestream.cli.main import main
+from facestream.connection import DRAIN_SECONDS
 from facestream.contract import CHUNK_SAMPLES
-from facestream.errors import BadInput, FrameTimeout, OutOfOrder, ServerUnavailable, SessionRefused
+from facestream.errors import BadInput, FrameTimeout, OutOfOrder, ServerUnavailable, SessionLost, SessionRefused
 from facestream.parameters import EMOTIONS
 from facestream.protocol import emotion_vector
 from facestream.say import SpokenSound, say, say_async
 from facestream.session import Client
 from facestream.tts.exchange import SpeechExchange
 from facestream.tts.protocol import SpokenChunk
-from facestream.tts.text_to_speech import AHEAD, TextToSpeech
+from facestream.tts.speech import AHEAD
+from facestream.tts.text_to_speech import TextToSpeech
 from facestream.video import decode
 from fake_triton import FakeTriton, speech_response
 
@@ -117,10 +120,79 @@ def test_the_servers_words_reach_the_caller(server: FakeTriton) -> None:
         list(TextToSpeech("127.0.0.1:9").speak("One."))
 
 
+def test_who_leaves_in_mid_text_says_so_and_waits_for_the_end(server: FakeTriton) -> None:
+    """A call that is cancelled while its answers are written can crash Triton, and with it everybody's session."""
+    server.seconds_for_word = 0.02
+    for number in range(1, 4):
+        speech = TextToSpeech(server.url).speak("word " * 50 + ". " + "Word " * 50)
+        next(speech)
+        begin = time.monotonic()
+        speech.close()
+        assert time.monotonic() - begin < DRAIN_SECONDS / 2
+        assert len(set(server.stops)) == number, "each speech has an id of its own"
+        with pytest.raises(StopIteration):
+            next(speech)
+    assert server.cancelled == 0
+    heard = TextToSpeech(server.url).speak("A bb.")
+    assert lengths(list(heard)) == [1, 3]
+    heard.close()
+    assert len(server.stops) == 3, "a text that was heard to its end needs no stop"
+
+
+def test_a_dropped_speech_says_so_too(server: FakeTriton) -> None:
+    """Users write `for chunk in tts.speak(text): break`, and never hear of close."""
+    for _ in TextToSpeech(server.url).speak("One two three. " * 20):
+        break
+    gc.collect()
+    assert len(server.stops) == 1
+    assert server.cancelled == 0
+
+
+def test_a_refused_sentence_ends_the_speech_politely(server: FakeTriton) -> None:
+    server.refuse_text = {"Two.": "bad input: no"}
+    with pytest.raises(BadInput, match="no"):
+        list(TextToSpeech(server.url).speak("One. Two. Three. Four."))
+    assert server.cancelled == 0
+
+
 def test_a_server_that_hangs_is_given_up(server: FakeTriton) -> None:
+    """To cancel is the last resort: a caller must not wait for a server that does not even stop."""
     server.gate.clear()
+    speech = TextToSpeech(server.url, deadline=0.2).speak("One.")
+    begin = time.monotonic()
     with pytest.raises(FrameTimeout, match=r"within 0\.2 s"):
-        list(TextToSpeech(server.url, deadline=0.2).speak("One."))
+        next(speech)
+    assert time.monotonic() - begin < DRAIN_SECONDS + 1
+    deadline = time.monotonic() + 5
+    while not server.cancelled and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert server.cancelled == 1
+
+
+def test_closed_from_another_thread_while_one_waits_for_text(server: FakeTriton) -> None:
+    """Somebody talks to an avatar whose language model still thinks: it must fall silent at once."""
+    thinking = threading.Event()
+
+    def tokens() -> Iterator[str]:
+        yield "First one. Sec"
+        thinking.wait(10)
+
+    speech = TextToSpeech(server.url).speak(tokens())
+    threading.Timer(0.3, speech.close).start()
+    begin = time.monotonic()
+    assert lengths(list(speech)) == [5, 4]
+    assert time.monotonic() - begin < 1.5
+    assert server.cancelled == 0
+    thinking.set()
+
+
+def test_a_server_that_goes_away_in_mid_text_is_named(server: FakeTriton) -> None:
+    server.seconds_for_word = 0.05
+    speech = TextToSpeech(server.url).speak("One two three four. " * 20)
+    next(speech)
+    threading.Thread(target=server.stop).start()
+    with pytest.raises(SessionLost, match=rf"the server at {server.url} was lost in mid-text \(\w+: "):
+        list(speech)
 
 
 def test_answers_to_two_sentences_do_not_mix() -> None:
@@ -188,6 +260,7 @@ def test_leaving_early_ends_everything(server: FakeTriton) -> None:
         time.sleep(0.05)
     assert threading.active_count() <= before + 3
     assert len(server.texts) < 5 * 50
+    assert server.cancelled == 0
 
 
 def test_nothing_to_speak_is_an_error(server: FakeTriton) -> None:

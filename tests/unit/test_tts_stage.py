@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
+import types
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from facestream.errors import BadInput
 from facestream.parameters import EMOTIONS
 from numpy.typing import NDArray
 from piper_voices import PiperEngine, parts
+from speeches import Answer, Speeches
 from spoken_text import MAX_SECONDS, speak
 from synthesizer import EngineMissing
 from voice_list import ENGINE_VARIABLE, Voices, engines, load_engine
@@ -94,6 +98,74 @@ def test_a_wrong_mark_is_told_before_any_sound() -> None:
     with pytest.raises(BadInput, match="hapy"):
         next(speak("Hello. [hapy] You.", voice, 1.0, NONE))
     assert voice.texts == []
+
+
+# --- the end of an answer -------------------------------------------------------------------------------------------
+
+
+class Sender:
+    """Records what a request was answered with; the final flag as "end"."""
+
+    def __init__(self) -> None:
+        self.sent: list[Any] = []
+        self.gone = False
+
+    def send(self, response: Any = None, flags: int = 0) -> None:
+        self.sent += [part for part in (response, "end" if flags else None) if part is not None]
+
+    def is_cancelled(self) -> bool:
+        return self.gone
+
+
+@pytest.fixture
+def senders(monkeypatch: pytest.MonkeyPatch) -> list[Sender]:
+    module = types.SimpleNamespace(TRITONSERVER_RESPONSE_COMPLETE_FINAL=1)
+    monkeypatch.setitem(sys.modules, "triton_python_backend_utils", module)
+    return [Sender() for _ in range(3)]
+
+
+def test_nothing_is_sent_behind_the_end_of_an_answer(senders: list[Sender]) -> None:
+    """Triton's stub dies of it."""
+    answer = Answer(senders[0])
+    assert answer.send("sound")
+    assert not answer.abandoned()
+    answer.end()
+    assert answer.abandoned()
+    assert not answer.send("late")
+    answer.end("error")
+    assert senders[0].sent == ["sound", "end"]
+    refused = Answer(senders[1])
+    refused.end("error")
+    assert senders[1].sent == ["error", "end"]
+    senders[2].gone = True
+    assert Answer(senders[2]).abandoned()
+
+
+def test_a_stop_frees_the_place_of_a_text_that_waits(senders: list[Sender]) -> None:
+    """All workers may be busy with voices that hang: a text that waits behind them must not keep its place."""
+    speeches, places = Speeches(), threading.BoundedSemaphore(3)
+    hang, begun = threading.Event(), threading.Event()
+
+    def stuck() -> None:
+        begun.set()
+        hang.wait(10)
+
+    with ThreadPoolExecutor(1) as workers:
+        answers = [Answer(sender) for sender in senders]
+        for number, answer in enumerate(answers):
+            places.acquire()
+            job = workers.submit(stuck)
+            job.add_done_callback(lambda _: places.release())
+            speeches.add(7 if number < 2 else 8, answer, job)
+        assert begun.wait(10)
+        speeches.stop(7)
+        speeches.stop(7)
+        speeches.stop(9)
+        assert [sender.sent for sender in senders] == [["end"], ["end"], []]
+        assert places.acquire(blocking=False), "the waiting text's place"
+        assert not places.acquire(blocking=False), "the one that is spoken still has its worker"
+        hang.set()
+    assert not speeches._live, "numbers of speeches that are over would pile up"
 
 
 # --- voices -----------------------------------------------------------------------------------------------------

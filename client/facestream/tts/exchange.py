@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import deque
 from collections.abc import Iterator
 
@@ -11,7 +12,13 @@ from tritonclient.grpc import service_pb2
 
 from facestream.errors import BadInput, OutOfOrder
 from facestream.tts.marks import check_text, parse
-from facestream.tts.protocol import SpokenChunk, build_speech_request, is_final, parse_speech_response
+from facestream.tts.protocol import (
+    SpokenChunk,
+    build_speech_request,
+    build_stop_request,
+    is_final,
+    parse_speech_response,
+)
 
 MAX_CHARACTERS = 1_000_000
 """Of a text that is given whole: about 18 hours of speech."""
@@ -34,10 +41,17 @@ class SpeechExchange:
         self._voice = voice
         self._speed = speed
         self._emotion = emotion
+        self._speech_id = 1 + secrets.randbelow(2**63 - 1)
         self._sent: deque[str] = deque()  # sentences whose answers are not complete
         self._requests = 0
         self._answered = 0
+        self._begun = False
         self._early: deque[service_pb2.ModelStreamInferResponse] = deque()  # of later requests
+
+    @property
+    def begun(self) -> bool:
+        """Whether the server has answered with sound, or with a sentence's end."""
+        return self._begun
 
     @property
     def waiting(self) -> bool:
@@ -47,12 +61,18 @@ class SpeechExchange:
     def request(self, sentence: str) -> service_pb2.ModelInferRequest:
         """The request for the next sentence; `BadInput` for one that cannot be spoken."""
         check_text(sentence)
-        request = build_speech_request(str(self._requests), sentence, self._voice, self._speed, self._emotion)
+        request = build_speech_request(
+            str(self._requests), sentence, self._voice, self._speed, self._emotion, self._speech_id
+        )
         for passage in parse(sentence, self._emotion):
             self._emotion = passage.emotion
         self._requests += 1
         self._sent.append(sentence)
         return request
+
+    def stop_request(self) -> service_pb2.ModelInferRequest:
+        """The request that ends what the server is speaking. Nothing may be sent behind it, and no answer matters."""
+        return build_stop_request(str(self._requests), self._speech_id)
 
     def receive(self, response: service_pb2.ModelStreamInferResponse) -> Iterator[SpokenChunk | None]:
         """Take one response; gives the chunks that are due, and None at the end of each sentence.
@@ -73,6 +93,7 @@ class SpeechExchange:
                 continue
             del self._early[number]
             chunk = parse_speech_response(response)
+            self._begun = True
             if chunk is not None:
                 yield chunk._replace(sentence=self._sent[0])
             if is_final(response):

@@ -6,6 +6,7 @@ an ensemble, and then with an empty one that carries the parameter `triton_final
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ class SpokenChunk(NamedTuple):
 
 
 def build_speech_request(
-    request_id: str, text: str, voice: str, speed: float, emotion: NDArray[np.float32]
+    request_id: str, text: str, voice: str, speed: float, emotion: NDArray[np.float32], speech_id: int = 0
 ) -> service_pb2.ModelInferRequest:
     """Make the request for one text.
 
@@ -41,15 +42,38 @@ def build_speech_request(
         voice: As the server knows it; '': its own choice.
         speed: 0.5 to 2; 1 is the voice's own.
         emotion: float32 [8], in force until the text's first mark of an emotion.
+        speech_id: What `build_stop_request` ends it by, 1 .. 2**63 - 1, random: whoever knows it can end it. 0: none.
     """
+    return _build(
+        request_id,
+        {
+            "TEXT": ("UINT8", encode_text(text)),
+            "VOICE": ("UINT8", encode_voice(voice)),
+            "SPEED": ("FP32", np.array([check_speed(speed)], np.float32)),
+            "EMOTION": ("FP32", emotion.astype("<f4", copy=False)),
+            "SPEECH_ID": ("INT64", np.array([speech_id], "<i8")),
+        },
+    )
+
+
+def build_stop_request(request_id: str, speech_id: int) -> service_pb2.ModelInferRequest:
+    """Make the request that ends all texts sent with this `speech_id`: what is left of their answers does not come.
+
+    To be sent on the stream of those texts, behind them. Each of them, and this request, still gets its final response.
+    """
+    return _build(
+        request_id,
+        {
+            "TEXT": ("UINT8", encode_text("")),
+            "SPEECH_ID": ("INT64", np.array([speech_id], "<i8")),
+            "STOP": ("BOOL", np.array([True])),
+        },
+    )
+
+
+def _build(request_id: str, tensors: Mapping[str, tuple[str, NDArray[np.generic]]]) -> service_pb2.ModelInferRequest:
     request = service_pb2.ModelInferRequest(model_name=SPEECH_MODEL, id=request_id)
     request.parameters["triton_enable_empty_final_response"].bool_param = True
-    tensors: dict[str, tuple[str, NDArray[np.generic]]] = {
-        "TEXT": ("UINT8", encode_text(text)),
-        "VOICE": ("UINT8", encode_voice(voice)),
-        "SPEED": ("FP32", np.array([check_speed(speed)], np.float32)),
-        "EMOTION": ("FP32", emotion.astype("<f4", copy=False)),
-    }
     for name, (datatype, tensor) in tensors.items():
         request.inputs.add(name=name, datatype=datatype, shape=[1, tensor.size])
         request.raw_input_contents.append(tensor.tobytes())

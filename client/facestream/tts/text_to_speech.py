@@ -10,24 +10,13 @@ language model.
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
-import grpc
-from tritonclient.grpc import service_pb2
-
-from facestream.connection import describe
-from facestream.errors import BadInput, FrameTimeout, ServerUnavailable, SessionLost
+from facestream.errors import BadInput
 from facestream.protocol import emotion_vector
-from facestream.session import GrpcStream
 from facestream.tts.exchange import SpeechExchange, check_whole_text
-from facestream.tts.protocol import SpokenChunk
-from facestream.tts.sentences import sentences
+from facestream.tts.speech import Speech
 from facestream.tts.tensors import check_speed, check_voice
-
-AHEAD = 2
-"""Sentences asked for and not yet heard to their end."""
 
 
 class TextToSpeech:
@@ -50,7 +39,7 @@ class TextToSpeech:
         voice: str = "",
         speed: float = 1.0,
         emotion: Mapping[str, float] | None = None,
-    ) -> Generator[SpokenChunk, None, None]:
+    ) -> Speech:
         """Speak a text; gives its sound in chunks of 1/30 s as they come. To close it ends the speech.
 
         Args:
@@ -66,70 +55,10 @@ class TextToSpeech:
                 in pieces, and for a voice that the server does not know.
             ServerUnavailable: Nobody answers, or the server there has no model `tts`.
             SessionRefused: The server has no room, or lacks the engine; its message says which.
+            SessionLost: The server went away in mid-text.
             FrameTimeout: The server did not answer in time.
         """
         exchange = SpeechExchange(check_voice(voice), check_speed(speed), emotion_vector(emotion))
         if isinstance(text, str):
             check_whole_text(text)
-        return self._speak(text, exchange)
-
-    def _speak(self, text: str | Iterable[str], exchange: SpeechExchange) -> Generator[SpokenChunk, None, None]:
-        stream = GrpcStream(self._url)
-        places = threading.Semaphore(AHEAD)
-        left = threading.Event()  # the caller has stopped reading
-        failures: list[BaseException] = []
-        arrived: queue.SimpleQueue[service_pb2.ModelStreamInferResponse | grpc.RpcError | None] = queue.SimpleQueue()
-
-        def send() -> None:
-            try:
-                for sentence in sentences(text):
-                    places.acquire()
-                    if left.is_set():
-                        return
-                    stream.send(exchange.request(sentence))
-            except BaseException as error:  # of the text or of the caller's own iterable: told when its turn comes
-                failures.append(error)
-            finally:
-                stream.end_requests()
-
-        def receive() -> None:
-            try:
-                for response in stream.responses:
-                    arrived.put(response)
-                arrived.put(None)
-            except grpc.RpcError as error:
-                arrived.put(error)
-
-        threading.Thread(target=send, name="facestream-text", daemon=True).start()
-        threading.Thread(target=receive, name="facestream-speech", daemon=True).start()
-        try:
-            while (item := self._next(arrived, exchange)) is not None:
-                if isinstance(item, grpc.RpcError):
-                    raise ServerUnavailable(f"no speech from {self._url} ({describe(item)})") from item
-                for chunk in exchange.receive(item):
-                    if chunk is None:
-                        places.release()
-                    else:
-                        yield chunk
-            if failures:
-                raise failures[0]
-            if exchange.waiting:
-                raise SessionLost(f"{self._url} closed the stream before the text was spoken to its end")
-        finally:
-            left.set()
-            places.release()
-            stream.close()
-
-    def _next(
-        self,
-        arrived: queue.SimpleQueue[service_pb2.ModelStreamInferResponse | grpc.RpcError | None],
-        exchange: SpeechExchange,
-    ) -> service_pb2.ModelStreamInferResponse | grpc.RpcError | None:
-        """The next response. Waits without a limit for a caller who has not written on, for the server has a limit."""
-        while True:
-            owed = exchange.waiting
-            try:
-                return arrived.get(timeout=self._deadline)
-            except queue.Empty:
-                if owed:
-                    raise FrameTimeout(f"{self._url} did not go on speaking within {self._deadline:g} s") from None
+        return Speech(self._url, self._deadline, text, exchange)

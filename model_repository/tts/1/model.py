@@ -16,6 +16,7 @@ from facestream.parameters import EMOTIONS, check_emotion
 from facestream.triton_tensor import from_triton, to_triton
 from facestream.tts.tensors import check_speed, read_text, read_voice
 from numpy.typing import NDArray
+from speeches import Answer, Speeches
 from spoken_text import speak
 from synthesizer import EngineMissing
 from voice_list import Voices, engines
@@ -38,6 +39,7 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         self._voices = Voices(config["parameters"]["DEFAULT_VOICE"]["string_value"], engines())
         self._places = threading.BoundedSemaphore(MAX_TEXTS)
+        self._speeches = Speeches()
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="tts")
         self._closing = threading.Event()
         self._workers.submit(self._warm_up)
@@ -47,16 +49,22 @@ class TritonPythonModel:
         import triton_python_backend_utils as pb_utils  # exists inside of Triton's Python stub only
 
         for request in requests:
-            sender = request.get_response_sender()
-            if not self._places.acquire(blocking=False):
-                _refuse(sender, f"{SESSION_REFUSED}: {MAX_TEXTS} texts are being spoken or wait; try again later")
-                continue
+            answer = Answer(request.get_response_sender())
             inputs: dict[str, NDArray[Any]] = {}
-            for name in ("TEXT", "VOICE", "SPEED", "EMOTION"):
+            for name in ("TEXT", "VOICE", "SPEED", "EMOTION", "SPEECH_ID", "STOP"):
                 tensor = pb_utils.get_input_tensor_by_name(request, name)
                 if tensor is not None:
                     inputs[name] = from_triton(tensor)[0].copy()  # its memory goes with the request
-            self._workers.submit(self._answer, sender, inputs)
+            speech_id = int(inputs["SPEECH_ID"][0]) if "SPEECH_ID" in inputs else 0
+            if "STOP" in inputs and inputs["STOP"][0]:
+                self._stop(answer, speech_id)
+            elif self._places.acquire(blocking=False):
+                job = self._workers.submit(self._answer, answer, inputs)
+                job.add_done_callback(lambda _: self._places.release())
+                if speech_id:
+                    self._speeches.add(speech_id, answer, job)
+            else:
+                answer.end(_refusal(f"{SESSION_REFUSED}: {MAX_TEXTS} texts are being spoken or wait; try again later"))
 
     def finalize(self) -> None:
         """Triton's call when the model is unloaded."""
@@ -69,25 +77,31 @@ class TritonPythonModel:
             for _ in speak("1.", self._voices.find(""), 1.0, np.zeros(len(EMOTIONS), np.float32)):
                 pass
 
-    def _answer(self, sender: Any, inputs: dict[str, NDArray[Any]]) -> None:
+    def _stop(self, answer: Answer, speech_id: int) -> None:
+        """Ends a speech, and then the answer to the request that asked for it."""
+        if speech_id == 0:
+            answer.end(_refusal(f"{BAD_INPUT}: STOP without SPEECH_ID; expected the one that the texts were sent with"))
+            return
+        self._speeches.stop(speech_id)
+        answer.end()
+
+    def _answer(self, answer: Answer, inputs: dict[str, NDArray[Any]]) -> None:
         """One text, in a worker. The sender must hear of its end whatever happens, or Triton never unloads."""
         import triton_python_backend_utils as pb_utils
 
         try:
-            self._speak(sender, inputs)
+            self._speak(answer, inputs)
         except BadInput as error:
-            _refuse(sender, f"{BAD_INPUT}: {error}")
+            answer.end(_refusal(f"{BAD_INPUT}: {error}"))
         except EngineMissing as error:
-            _refuse(sender, f"{SESSION_REFUSED}: {error}")
+            answer.end(_refusal(f"{SESSION_REFUSED}: {error}"))
         except Exception as error:  # a fault with one text must not fail the others
             pb_utils.Logger.log_error(traceback.format_exc())
-            _refuse(sender, f"fault in stage tts: {error!r}")
+            answer.end(_refusal(f"fault in stage tts: {error!r}"))
         else:
-            sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
-        finally:
-            self._places.release()
+            answer.end()
 
-    def _speak(self, sender: Any, inputs: dict[str, NDArray[Any]]) -> None:
+    def _speak(self, answer: Answer, inputs: dict[str, NDArray[Any]]) -> None:
         import triton_python_backend_utils as pb_utils
 
         text = read_text(inputs["TEXT"])
@@ -99,14 +113,15 @@ class TritonPythonModel:
             raise BadInput(str(error)) from error
         voice = self._voices.find(read_voice(inputs["VOICE"]) if "VOICE" in inputs else "")
         for number, (sound, feeling) in enumerate(speak(text, voice, speed, emotion)):
-            if self._closing.is_set() or (number % CHUNKS_PER_LOOK == CHUNKS_PER_LOOK - 1 and sender.is_cancelled()):
+            look = number % CHUNKS_PER_LOOK == CHUNKS_PER_LOOK - 1
+            if self._closing.is_set() or (look and answer.abandoned()):
                 return
             tensors = [to_triton("AUDIO", sound[np.newaxis]), to_triton("EMOTION", feeling[np.newaxis])]
-            sender.send(pb_utils.InferenceResponse(tensors))
+            if not answer.send(pb_utils.InferenceResponse(tensors)):
+                return
 
 
-def _refuse(sender: Any, message: str) -> None:
+def _refusal(message: str) -> Any:
     import triton_python_backend_utils as pb_utils
 
-    response = pb_utils.InferenceResponse(error=pb_utils.TritonError(message))
-    sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message))
