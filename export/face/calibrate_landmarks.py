@@ -188,37 +188,35 @@ def mirror_pairs(shapes: Floats) -> Ints:
     return np.asarray(linear_sum_assignment(distance**2)[1], dtype=np.int64)
 
 
-def calibrate(views: Views, model: FaceModel) -> tuple[Ints, Floats, Floats]:
+def calibrate(views: Views, model: FaceModel) -> tuple[Ints, Floats]:
     """Seek the surface point of each landmark.
 
     Returns:
-        Vertices [468, 3] and barycentric weights [468, 3] of the compact face, and each landmark's scatter [468] about
-        its point: the median error, centimetres.
+        Vertices [468, 3] and barycentric weights [468, 3] of the compact face.
     """
     skin = model.part_triangles("face")
     usable = np.isfinite(views.vertices[:, skin]).all((0, 2, 3))
     skin = skin[usable]
     tree = cKDTree(model.neutral[skin].mean(1))
     rest = model.landmarks(model.neutral.astype(np.float64))
-    vertices, weights, scatter, costs = [], [], [], []
+    vertices, weights, costs = [], [], []
     for number in range(topology.MESH_POINTS):
         near = np.array(tree.query_ball_point(rest[number], REACH_CM), dtype=np.int64)
         corners = views.vertices[:, skin[near]].transpose(1, 0, 2, 3)  # [T, N, 3, 2]
-        found, cost, error = _nearest_point(corners, views.landmarks[:, number])
+        found, cost = _nearest_point(corners, views.landmarks[:, number])
         best = int(cost.argmin())
         vertices.append(skin[near[best]])
         weights.append(found[best])
-        scatter.append(float(np.median(error[best])))
         costs.append(float(cost[best]))
     # Both sides have seen the same, mirrored; where skins touch (corners of the lips) a hair decides between them.
     corner, share, cost = np.array(vertices), np.array(weights), np.array(costs)
     partner = views.pairs
     worse = np.flatnonzero(cost > cost[partner])
     corner[worse], share[worse] = opposite(model, corner[partner[worse]], share[partner[worse]])
-    return corner, share, np.array(scatter)
+    return corner, share
 
 
-def _nearest_point(corners: Floats, seen: Floats) -> tuple[Floats, Floats, Floats]:
+def _nearest_point(corners: Floats, seen: Floats) -> tuple[Floats, Floats]:
     """For each triangle, the point of it that is nearest to what was seen, over all pictures.
 
     Args:
@@ -226,7 +224,7 @@ def _nearest_point(corners: Floats, seen: Floats) -> tuple[Floats, Floats, Float
         seen: [N, 2].
 
     Returns:
-        Barycentric weights [T, 3], robust costs [T], distances [T, N].
+        Barycentric weights [T, 3], robust costs [T].
     """
     origin, u, v = corners[:, :, 0], corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0]
     w = seen - origin  # [T, N, 2]
@@ -242,7 +240,7 @@ def _nearest_point(corners: Floats, seen: Floats) -> tuple[Floats, Floats, Float
         error = np.linalg.norm(np.einsum("tk,tnkd->tnd", inside, corners) - seen, axis=2)
         trust = np.minimum(1.0, HUBER_CM / np.maximum(error, 1e-9))
     robust = np.where(error < HUBER_CM, 0.5 * error**2, HUBER_CM * (error - 0.5 * HUBER_CM))
-    return inside, robust.mean(1), error
+    return inside, robust.mean(1)
 
 
 def landmark_error(views: Views, vertices: Ints, weights: NDArray[np.floating]) -> Floats:
@@ -284,7 +282,7 @@ def main() -> int:
     out = np.array([person in kept_out for person in views.person])
     search, judge = views.chosen(~out), views.chosen(out)
     before = model.landmark_vertices, model.landmark_weights
-    vertices, weights, scatter = calibrate(_with_mirror(search, model), model)
+    vertices, weights = calibrate(_with_mirror(search, model), model)
     if kept_out:
         report("before, people kept out", judge, landmark_error(judge, *before))
         report("after, people kept out", judge, landmark_error(judge, vertices, weights))
@@ -295,8 +293,8 @@ def main() -> int:
     )
     print(f"moved by median {10 * np.median(moved):.2f} mm, at most {10 * moved.max():.2f} mm")
     if options.write:
-        vertices, weights, scatter = calibrate(_with_mirror(views, model), model)  # now of all people
-        write(chosen_source(parser, options), model, vertices, weights, scatter)
+        vertices, weights = calibrate(_with_mirror(views, model), model)  # now of all people
+        write(chosen_source(parser, options), model, vertices, weights)
     return 0
 
 
@@ -311,7 +309,7 @@ def _with_mirror(views: Views, model: FaceModel) -> Views:
     )
 
 
-def write(source: FaceSource, model: FaceModel, vertices: Ints, weights: Floats, scatter: Floats) -> None:
+def write(source: FaceSource, model: FaceModel, vertices: Ints, weights: Floats) -> None:
     """Write the table of the source's numbers and put the same points into the face model's file.
 
     Raises:
@@ -323,17 +321,16 @@ def write(source: FaceSource, model: FaceModel, vertices: Ints, weights: Floats,
     number = skin[nearest]
     if distance[np.unique(vertices)].max() > 1e-4:
         raise ValueError("the face model's vertices are none of the source's: it was made of another one")
-    lines = ["# landmark, three vertices of ICT-FaceKit (from 0), their barycentric weights, scatter (cm)"]
+    lines = ["# landmark, three vertices of ICT-FaceKit (from 0), their barycentric weights"]
     for index in range(topology.MESH_POINTS):
         corners = ",".join(str(number[vertex]) for vertex in vertices[index])
         parts = ",".join(f"{weight:.5f}" for weight in weights[index])
-        lines.append(f"{index},{corners},{parts},{scatter[index]:.4f}")
+        lines.append(f"{index},{corners},{parts}")
     CALIBRATED.write_text("\n".join(lines) + "\n", encoding="utf-8")
     with np.load(PATH, allow_pickle=False) as data:
         arrays = dict(data)
     arrays["landmark_vertices"] = vertices.astype(np.uint16)
     arrays["landmark_weights"] = weights.astype(np.float32)
-    arrays["landmark_scatter"] = scatter.astype(np.float32)
     np.savez_compressed(PATH, **arrays)
     print(f"wrote {CALIBRATED.name} and {PATH.name}")
 

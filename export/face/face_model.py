@@ -277,7 +277,6 @@ def make(source: FaceSource) -> dict[str, NDArray[np.generic]]:
         "identity_scale": identity_scale,
         "landmark_vertices": vertices.astype(np.uint16),
         "landmark_weights": barycentric.astype(np.float32),
-        "landmark_scatter": source.seen_scatter.astype(np.float32),
         "jaw_weight": np.clip(jaw[old] / jaw.max(), 0.0, 1.0).astype(np.float32),
         "eye_centre": np.array([centre for centre, _ in eyes], dtype=np.float32),
         "eye_radius": np.array([radius for _, radius in eyes], dtype=np.float32),

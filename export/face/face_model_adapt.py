@@ -196,7 +196,6 @@ def adapt(foreign: ForeignModel, model: FaceModel) -> dict[str, NDArray[Any]]:
         "identity_scale": identity_scale,
         "landmark_vertices": model.landmark_vertices.astype(np.uint16),
         "landmark_weights": model.landmark_weights,
-        "landmark_scatter": model.landmark_scatter,
         "jaw_weight": model.jaw_weight,
         "eye_centre": centres.astype(np.float32),
         "eye_radius": radius.astype(np.float32),

@@ -55,8 +55,6 @@ class FaceSource:
     """[468, 3] of CALIBRATED."""
     seen_weights: NDArray[np.float64]
     """[468, 3] barycentric."""
-    seen_scatter: NDArray[np.float64]
-    """[468] cm: how far the network's landmark is from that point, median over the pictures of the calibration."""
 
 
 def read_source(path: Path) -> FaceSource:
@@ -103,7 +101,6 @@ def read_source(path: Path) -> FaceSource:
         lines[:, 4:7].copy(),
         seen[:, 1:4].astype(np.int64),
         seen[:, 4:7].copy(),
-        seen[:, 7].copy(),
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from facestream.avatar.face_model import load_face_model
+from facestream.avatar.face_model import PATH, load_face_model
 from facestream.avatar.fit import TO_PICTURE, FaceFit, fit_face, similarity
 from facestream.avatar.photo import prepare_portrait, read_photo
 from facestream.parameters import ARKIT
@@ -65,6 +65,13 @@ def test_unknown_names_are_named() -> None:
         MODEL.part_triangles("nose")
     with pytest.raises(FileNotFoundError, match=r"face_model\.npz"):
         load_face_model(Path("absent/face_model.npz"))
+
+
+def test_a_face_model_of_an_older_release_loads(tmp_path: Path) -> None:
+    """Models that users made of their own FLAME or Basel file hold an array more; making one takes their licensed data."""
+    with np.load(PATH, allow_pickle=False) as arrays:
+        np.savez(tmp_path / "face.npz", **arrays, landmark_scatter=np.full(468, 0.1, np.float32))
+    assert (load_face_model(tmp_path / "face.npz").landmark_vertices == MODEL.landmark_vertices).all()
 
 
 def test_similarity_is_recovered() -> None:

@@ -53,7 +53,7 @@ def test_landmarks_are_paired_with_the_other_side() -> None:
 
 def test_known_points_are_found_again() -> None:
     """Lips touch at rest: only motion tells an upper from a lower landmark."""
-    found, weights, scatter = calibrate(views(16, noise=0.05), MODEL)
+    found, weights = calibrate(views(16, noise=0.05), MODEL)
     assert found.shape == weights.shape == (topology.MESH_POINTS, 3)
     assert np.allclose(weights.sum(1), 1.0)
     error = np.linalg.norm((MODEL.neutral[found] * weights[..., None]).sum(1) - SHAPES, axis=1)
@@ -62,7 +62,6 @@ def test_known_points_are_found_again() -> None:
     jaw = MODEL.expression[MODEL.row("jawOpen")]
     opened = ((jaw[found] - 0.0) * weights[..., None]).sum(1)[:, 1]
     assert opened[13] > -0.6 > -2.5 > opened[14]
-    assert 0.02 < np.median(scatter) < 0.12
     assert landmark_error(views(4), MODEL.landmark_vertices, MODEL.landmark_weights).max() < 1e-6
 
 

@@ -43,8 +43,6 @@ class FaceModel:
     """[468, 3] the triangle (three vertices) that carries each MediaPipe landmark."""
     landmark_weights: Floats
     """[468, 3] its barycentric weights."""
-    landmark_scatter: Floats
-    """[468] cm: how far the landmark network's point is from there, median over the pictures of the calibration."""
     jaw_weight: Floats
     """[V] how far each vertex follows jawOpen, 0..1; teeth and gums of the lower jaw are above 0.1."""
     eye_centre: Floats
@@ -112,7 +110,6 @@ def load_face_model(path: Path = PATH) -> FaceModel:
             part_names=tuple(str(name) for name in data["part_names"]),
             landmark_vertices=data["landmark_vertices"].astype(np.int64),
             landmark_weights=data["landmark_weights"],
-            landmark_scatter=data["landmark_scatter"],
             jaw_weight=data["jaw_weight"],
             eye_centre=data["eye_centre"],
             eye_radius=data["eye_radius"],
