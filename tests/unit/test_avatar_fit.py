@@ -68,7 +68,7 @@ def test_unknown_names_are_named() -> None:
 
 
 def test_a_face_model_of_an_older_release_loads(tmp_path: Path) -> None:
-    """Models that users made of their own FLAME or Basel file hold an array more; making one takes their licensed data."""
+    """Models that users made of their own FLAME or Basel file hold an array more, and take licensed data to make."""
     with np.load(PATH, allow_pickle=False) as arrays:
         np.savez(tmp_path / "face.npz", **arrays, landmark_scatter=np.full(468, 0.1, np.float32))
     assert (load_face_model(tmp_path / "face.npz").landmark_vertices == MODEL.landmark_vertices).all()
