@@ -29,8 +29,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from export.speech.aligner import Aligner
-from perf.lip_sync.alignment import Alignments, Clip, Phonemes
+from export.speech.aligner import Aligner, Phonemes
+from perf.lip_sync.alignment import Alignments, Clip
 from perf.lip_sync.baselines import loudness_faces
 from perf.lip_sync.conditions import with_gain, with_noise
 from perf.lip_sync.lips import frame_times, lip_gap

@@ -9,9 +9,10 @@ import numpy.typing as npt
 from facestream.contract import CHUNK_SAMPLES
 from facestream.parameters import ARKIT
 
+from export.speech.aligner import Phonemes
 from export.speech.phonemes import VISEMES
 from export.speech.targets import curves, segments
-from perf.lip_sync.alignment import Clip, Phonemes
+from perf.lip_sync.alignment import Clip
 from perf.lip_sync.lips import frame_times
 from perf.lip_sync.recordings import Audio
 

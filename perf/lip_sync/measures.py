@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from facestream.contract import FRAME_RATE, SAMPLE_RATE
 
+from export.speech.aligner import Phonemes
 from export.speech.phonemes import OPEN_VOWELS, classes_of
 from export.speech.targets import curves, segments
-from perf.lip_sync.alignment import Clip, Phonemes
+from perf.lip_sync.alignment import Clip
 from perf.lip_sync.lips import Lips, frame_times, lips_of
 from perf.lip_sync.recordings import Audio
 

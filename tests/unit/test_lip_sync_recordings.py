@@ -11,9 +11,9 @@ import pytest
 import soundfile
 from facestream.contract import SAMPLE_RATE
 
+from export.speech.aligner import fault_of
+from export.speech.pronunciation import arpabet
 from perf.lip_sync import recordings
-from perf.lip_sync.alignment import fault_of
-from perf.lip_sync.pronunciation import arpabet
 from perf.lip_sync.recordings import SPEAKERS, SPLITS, Speaker, every, fetch, game, spaced
 
 
@@ -95,6 +95,7 @@ def test_sounds_of_other_languages_keep_what_the_lips_do() -> None:
     assert arpabet("bˈueno") == ["B", "UW", "EY", "N", "OW"]
     assert arpabet("pʁezɑ̃tmˈɑ̃") == ["P", "HH", "EY", "Z", "AA", "N", "T", "M", "AA", "N"]
     assert arpabet("dʒˈɛnte") == ["JH", "EH", "N", "T", "EY"]
+    assert arpabet("hˈɒbɪts") == ["HH", "AO", "B", "IH", "T", "S"]
     assert arpabet("ˈaβe") == ["AA", "W", "EY"]
 
 

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from typing import Final
 
 ARPABET_OF_IPA: Final = {
-    **{letter: letter.upper() for letter in "pbtdkfvszlmnwh"},
+    **{letter: letter.upper() for letter in "pbtdkfvszlmnw"},
     **{"tʃ": "CH", "dʒ": "JH", "ts": "T S", "dz": "D Z", "pf": "P F", "tɕ": "CH", "dʑ": "JH", "tʂ": "CH"},
     **{"ɡ": "G", "g": "G", "q": "K", "c": "K", "ɟ": "G", "ʔ": "", "ɸ": "F", "ʋ": "V", "ɱ": "M", "β": "W", "ʍ": "W"},
     **{"θ": "TH", "ð": "DH", "ʃ": "SH", "ʒ": "ZH", "ɕ": "SH", "ʑ": "ZH", "ʂ": "SH", "ʐ": "ZH"},
-    **{"x": "HH", "χ": "HH", "ɣ": "G", "ɦ": "HH", "ħ": "HH", "ç": "SH", "ʁ": "HH"},
+    **{"h": "HH", "x": "HH", "χ": "HH", "ɣ": "G", "ɦ": "HH", "ħ": "HH", "ç": "SH", "ʁ": "HH"},
     **{"ŋ": "NG", "ɲ": "N Y", "ɳ": "N", "ɭ": "L", "ʎ": "L Y", "ɫ": "L", "j": "Y", "ʝ": "Y", "ɥ": "W"},
     **{"r": "R", "ɹ": "R", "ɾ": "D", "ɻ": "R", "ʀ": "HH"},
     **{"a": "AA", "ɑ": "AA", "ɐ": "AH", "ʌ": "AH", "æ": "AE", "ə": "AH", "ɘ": "AH", "ɤ": "AH"},
