@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from facestream.avatar.adapter import SERVED
 from facestream.avatar.face_model import load_face_model
 from facestream.avatar.layers_canvas import AVATAR_TENSORS
 from facestream.parameters import PARAMETERS
@@ -30,7 +31,7 @@ from torch import Tensor, nn
 
 from export.face.compositor import Compositor
 from export.face.face_geometry import FaceGeometry
-from export.face.refiner import make_refiner, weights_path
+from export.face.refiner import make_refiner, trained_tiers, weights_checksum, weights_path
 from export.face.renderer import Renderer
 
 OPSET = 18
@@ -158,6 +159,9 @@ def main(arguments: list[str] | None = None) -> int:
         path = options.repository / stage / "1" / "model.onnx"
         export_stage(stage, module, tensors, path)
         print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, {len(onnx.load(path).graph.node)} nodes")
+    served = options.repository / "avatar_store" / SERVED
+    served.parent.mkdir(parents=True, exist_ok=True)
+    served.write_text(f"{weights_checksum(trained_tiers())}\n", encoding="utf-8")
     return 0
 
 

@@ -5,7 +5,7 @@ modulation of its layers, and are zero for whoever was not filmed. Here the pers
 (export.face.personal_video), the canvas is drawn of the same parameters, and the numbers go down the gradient of the
 renderer's own loss against what the video shows. All tiers share the numbers, so all trained ones learn them together;
 the networks stay as they are. Numbers are for the weights that they were found with: the bundle's manifest names these
-(a checksum), and after the networks are trained again an avatar is to be tuned again.
+(a checksum), and after the networks are trained again the server refuses the avatar until it is tuned again.
 
 A video in blocks of a second: every fourth is kept out and judges, every fourth of the rest says when to stop. The
 bundle is written only if the blocks kept out gain; the gain is said, whatever it is.
@@ -14,9 +14,8 @@ bundle is written only if the blocks kept out gain; the gain is said, whatever i
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -32,7 +31,16 @@ from torch import Tensor
 from export.face.personal_video import Tracked, Tracker, track
 from export.face.refine.loss import EYES, MOUTH, refiner_loss
 from export.face.refine.rough_canvas import draw
-from export.face.refiner import ADAPTER_SIZE, TIERS, Refiner, compose, make_refiner, source_of, weights_path
+from export.face.refiner import (
+    ADAPTER_SIZE,
+    Refiner,
+    compose,
+    make_refiner,
+    source_of,
+    trained_tiers,
+    weights_checksum,
+    weights_path,
+)
 
 FRAMES: Final = 240
 """Frames of a video that are looked at, at most."""
@@ -212,14 +220,6 @@ def _score(decibels: Mapping[str, Mapping[str, float]]) -> float:
     return float(np.mean([0.5 * (own["mouth"] + own["canvas"]) for own in decibels.values()]))
 
 
-def weights_checksum(tiers: Iterable[str]) -> str:
-    """What tells the networks' weights apart, 16 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for tier in tiers:
-        digest.update(weights_path(tier).read_bytes())
-    return digest.hexdigest()[:16]
-
-
 def trained_networks() -> dict[str, Refiner]:
     """All tiers that have weights.
 
@@ -228,7 +228,7 @@ def trained_networks() -> dict[str, Refiner]:
     """
     if not weights_path("fast").is_file():
         raise ValueError(f"{weights_path('fast')} is missing: an untrained network has nothing to tune")
-    return {tier: make_refiner(tier) for tier in TIERS if weights_path(tier).is_file()}
+    return {tier: make_refiner(tier) for tier in trained_tiers()}
 
 
 def personalised(

@@ -19,6 +19,8 @@ than the convolutions.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -350,6 +352,19 @@ def make_refiner(tier: str, weights: Path = WEIGHTS) -> Refiner:
 def weights_path(tier: str, weights: Path = WEIGHTS) -> Path:
     """Where a tier's weights are kept."""
     return weights / f"refiner_{tier}.npz"
+
+
+def trained_tiers() -> list[str]:
+    """The tiers that have weights, `fast` first."""
+    return [tier for tier in TIERS if weights_path(tier).is_file()]
+
+
+def weights_checksum(tiers: Iterable[str]) -> str:
+    """What tells the weights of some tiers apart from those of another training, 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for tier in tiers:
+        digest.update(weights_path(tier).read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def save_weights(refiner: Refiner, weights: Path = WEIGHTS) -> Path:

@@ -13,11 +13,13 @@ torch = pytest.importorskip("torch", reason="needs torch (extra `export`)")
 
 import av  # noqa: E402
 from facestream.avatar import layers_canvas as canvas  # noqa: E402
+from facestream.avatar.adapter import SERVED  # noqa: E402
 from facestream.avatar.bundle import load_bundle, save_bundle  # noqa: E402
 from facestream.avatar.face_model import load_face_model  # noqa: E402
 from facestream.avatar.photo import PhotoError  # noqa: E402
 from facestream.parameters import INDEX, PARAMETERS  # noqa: E402
 
+from export.ensembles import REPOSITORY  # noqa: E402
 from export.face.personal_video import Tracker, track  # noqa: E402
 from export.face.personalise import (  # noqa: E402
     Course,
@@ -30,7 +32,7 @@ from export.face.personalise import (  # noqa: E402
     tune,
 )
 from export.face.refine.rough_canvas import draw  # noqa: E402
-from export.face.refiner import ADAPTER_SIZE, compose, source_of  # noqa: E402
+from export.face.refiner import ADAPTER_SIZE, compose, source_of, trained_tiers, weights_checksum  # noqa: E402
 
 AVATARS = Path(__file__).parents[2] / "model_repository" / "avatar_store" / "avatars"
 ADA = AVATARS / "ada.avatar"
@@ -169,6 +171,12 @@ def test_a_tuned_bundle_loads_and_tells_what_it_is(tmp_path: Path) -> None:
     assert course.gains
     worse = Course(course.adapter, {"fast": decibels}, {"fast": {**better, "canvas": 29.9}}, (10, 2, 4))
     assert not worse.gains
+
+
+def test_the_repository_says_which_weights_it_serves() -> None:
+    """By it a server tells which tuned avatars fit: one of an older training would let just the wrong ones in."""
+    served = (REPOSITORY / "avatar_store" / SERVED).read_text().strip()
+    assert served == weights_checksum(trained_tiers()), "write it with: python -m export.face.export"
 
 
 def test_command_refuses_what_it_cannot_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

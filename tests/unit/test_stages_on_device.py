@@ -254,7 +254,7 @@ def test_shelf_keeps_no_more_than_it_may(tmp_path: Path) -> None:
     bundle = REPOSITORY / "avatar_store" / "avatars" / f"{AVATAR}{BUNDLE_SUFFIX}"
     for name in "abc":
         shutil.copy(bundle, tmp_path / f"{name}{BUNDLE_SUFFIX}")
-    shelf = AvatarShelf([tmp_path], DeviceNamespace(np), held=2)
+    shelf = AvatarShelf([tmp_path], REPOSITORY / "avatar_store", DeviceNamespace(np), held=2)
     first, second = shelf.take("a"), shelf.take("b")
     assert shelf.take("a") is first
     shelf.take("c")
@@ -272,7 +272,7 @@ def test_full_gpu_refuses_a_session_and_says_why(monkeypatch: pytest.MonkeyPatch
     device = DeviceNamespace(np)
     monkeypatch.setattr(device, "copy", full)
     with pytest.raises(SessionRefused, match=r"no memory for it beside 0 others: out of memory .*; try again later"):
-        AvatarShelf([REPOSITORY / "avatar_store" / "avatars"], device).take(AVATAR)
+        AvatarShelf([REPOSITORY / "avatar_store" / "avatars"], REPOSITORY / "avatar_store", device).take(AVATAR)
 
 
 def picture(seed: int, frame: int) -> np.ndarray:

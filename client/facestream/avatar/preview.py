@@ -13,6 +13,7 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 
+from facestream.avatar.adapter import check_adapter
 from facestream.avatar.bundle import Bundle
 from facestream.parameters import INDEX, PARAMETERS
 
@@ -85,7 +86,13 @@ class FacePreview:
     """Draws an avatar's face for given parameters, as the server's graphs do."""
 
     def __init__(self, repository: Path, bundle: Bundle) -> None:
-        """Compile the stages of a model repository; FileNotFoundError names a missing one."""
+        """Compile the stages of a model repository.
+
+        Raises:
+            FileNotFoundError: a stage is missing.
+            BundleError: the avatar was tuned to other networks than these.
+        """
+        check_adapter(bundle, repository / "avatar_store")
         core = openvino.Core()
         self._stages: list[openvino.CompiledModel] = []
         for stage in STAGES:

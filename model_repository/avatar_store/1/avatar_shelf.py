@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 from facestream.array_namespace import HOST, Array, ArrayNamespace
+from facestream.avatar.adapter import check_adapter
 from facestream.avatar.bundle import BUNDLE_SUFFIX, BundleError, load_bundle
 from facestream.sequence import BadInput, SessionRefused
 
@@ -24,9 +25,10 @@ first; sessions that show it keep it for themselves."""
 class AvatarShelf:
     """Bundles by name, from several folders; the first folder that holds a name wins."""
 
-    def __init__(self, folders: Sequence[Path], arrays: ArrayNamespace = HOST, held: int = HELD) -> None:
-        """`arrays` says where the tensors are kept, and `held` how many avatars at most."""
+    def __init__(self, folders: Sequence[Path], store: Path, arrays: ArrayNamespace = HOST, held: int = HELD) -> None:
+        """`store` is the stage's own folder, `arrays` says where tensors are kept, `held` how many avatars at most."""
         self._folders = folders
+        self._store = store
         self._arrays = arrays
         self._held = held
         self._loaded: dict[str, tuple[Path, int, AvatarTensors]] = {}  # file, its modification time, tensors
@@ -40,7 +42,7 @@ class AvatarShelf:
 
         Raises:
             BadInput: there is no such avatar.
-            SessionRefused: its bundle is broken, or there is no memory left for it.
+            SessionRefused: its bundle is broken or tuned to other networks, or there is no memory left for it.
         """
         path = next((found for folder in self._folders if (found := folder / f"{name}{BUNDLE_SUFFIX}").is_file()), None)
         if path is None:
@@ -49,12 +51,13 @@ class AvatarShelf:
         held = self._loaded.get(name)
         if held is None or held[:2] != (path, changed):
             try:
-                tensors = load_bundle(path).tensors
+                bundle = load_bundle(path)
+                check_adapter(bundle, self._store)
             except BundleError as error:
                 raise SessionRefused(f"AVATAR {name!r}: {error}") from error
             # Copies, because DLPack hands out writable arrays only, and would copy read-only ones for every frame.
             try:
-                copies = {key: self._arrays.copy(np.ascontiguousarray(array)) for key, array in tensors.items()}
+                copies = {key: self._arrays.copy(np.ascontiguousarray(array)) for key, array in bundle.tensors.items()}
                 self._arrays.synchronize()
             except MemoryError as error:  # CuPy's is one, too
                 raise SessionRefused(

@@ -36,10 +36,10 @@ class TritonPythonModel(SequenceStage[_Choice]):
     for_device = True
 
     def load(self, model_folder: str) -> None:
-        folders = [Path(model_folder) / "avatars"]
+        store = Path(model_folder)
+        folders = [store / "avatars"]
         own = os.environ.get(AVATARS_VARIABLE)
-        self._shelf = AvatarShelf([Path(own), *folders] if own else folders, self.arrays)
-
+        self._shelf = AvatarShelf([Path(own), *folders] if own else folders, store, self.arrays)
         self._tiers = Tiers(_model_ready)
 
     def create(self, correlation_id: int) -> _Choice:
