@@ -29,7 +29,7 @@ PIXELS_PER_CM = 18.0
 LAYER_WIDTH, LAYER_HEIGHT = 128, 48
 LAYER_LEFT = -LAYER_WIDTH / 2 / PIXELS_PER_CM
 """Model x (cm) of the left edge of each layer."""
-LAYER_TOP = (-1.15, -2.60, -2.60)
+LAYER_TOP = (-1.15, -2.60, -1.75)
 """Model y (cm, upwards) of the upper edge of each layer; the lower two with the jaw closed."""
 SUPERSAMPLING = 6
 SEEN_AT_JAW_OPEN = 0.45
@@ -37,7 +37,7 @@ SEEN_AT_JAW_OPEN = 0.45
 
 ENAMEL = np.array([0.93, 0.875, 0.825])
 GUM = np.array([0.66, 0.36, 0.34])
-TONGUE = np.array([0.78, 0.38, 0.35])
+TONGUE = np.array([0.68, 0.34, 0.31])
 LIGHT = np.array([-0.20, 0.35, 0.92])
 """Direction of the key light; the fill comes from the viewer."""
 
@@ -121,20 +121,22 @@ def layer(points: Floats, groups: list[tuple[Ints, str]], top: float) -> NDArray
 
 
 def tongue() -> NDArray[np.uint8]:
-    """The tongue's layer: a dome that is darker towards the throat, with a groove along its middle."""
+    """The tongue's layer: a broad dome, bright and pink in front, ever darker and redder towards the throat.
+
+    How bright it is at which height, and how fast that falls to the sides, was read off path-traced mouths that are
+    wide open.
+    """
     height, width = LAYER_HEIGHT * SUPERSAMPLING, LAYER_WIDTH * SUPERSAMPLING
     scale = PIXELS_PER_CM * SUPERSAMPLING
     x, y = np.meshgrid((np.arange(width) + 0.5) / scale + LAYER_LEFT, LAYER_TOP[2] - (np.arange(height) + 0.5) / scale)
-    u, v = x / 1.9, (y + 3.75) / 0.95
-    radius = np.sqrt(np.abs(u) ** 2.4 + np.abs(v) ** 2.4)
-    alpha = np.clip((1.0 - radius) / 0.10, 0, 1)
-    bulge = np.sqrt(np.clip(1 - np.minimum(radius, 1) ** 2, 0.02, 1))
-    normal = np.dstack([0.75 * u, 0.65 * v, bulge + 0.25])
-    depth = 2.2 * np.clip(0.35 + 0.65 * v, 0, 1)
-    groove = 1 - 0.20 * np.exp(-((x / 0.13) ** 2)) * np.clip(1 - v * v, 0, 1)
+    near = np.clip((-1.85 - y) / 1.65, 0.0, 1.0)[..., None]
+    colour = TONGUE * near ** np.array([0.9, 1.2, 1.3]) / (1.0 + np.abs(x / 1.45) ** 4)[..., None]
+    groove = 1.0 - 0.10 * np.exp(-((x / 0.15) ** 2)) * near[..., 0] * (1.0 - near[..., 0]) * 4.0
     noise = cv2.GaussianBlur(np.random.default_rng(1).normal(size=x.shape), (0, 0), 0.5 * SUPERSAMPLING)
-    base = TONGUE * (groove * (1 + 0.03 * noise / noise.std()))[..., None]
-    lit = np.clip(shade(base, normal, depth, 0.10, 0.28), 0, 1)
+    moist = 0.05 * np.exp(-(((y + 3.25 - 0.10 * x * x) / 0.16) ** 2) - (x / 0.75) ** 2)
+    lit = np.clip(colour * (groove * (1.0 + 0.03 * noise / noise.std()))[..., None] + moist[..., None], 0.0, 1.0)
+    u, v = np.abs(x) / 2.1, np.maximum(-3.6 - y, 0.0) / 1.05
+    alpha = np.clip((1.0 - (u**2.4 + v**2.4) ** (1.0 / 2.4)) / 0.15, 0.0, 1.0) * np.clip((-1.80 - y) / 0.5, 0.0, 1.0)
     small = cv2.resize(
         np.dstack([lit * alpha[..., None], alpha]), (LAYER_WIDTH, LAYER_HEIGHT), interpolation=cv2.INTER_AREA
     )

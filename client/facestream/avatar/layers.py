@@ -50,6 +50,10 @@ FRAME_MARGIN_PX = 51.0
 """The picture's border stands still; motion grows over this distance from it."""
 BAND_CM = 0.22
 """A layer begins to follow its seam this far inside of its own skin, where the mesh may be a pixel off."""
+LID_EDGE_CM = 0.16
+"""Behind glasses an upper lid follows its edge in full from this far above it: its lashes are not to be drawn out."""
+BELOW_RIM_CM = 0.85
+"""Behind glasses, whose rims hold the mesh, a lid's layer does so this far inside at most."""
 LIP_FLAT_CM = 0.55
 LID_FLAT_CM = 0.15
 """So far beyond its seam a layer moves as the seam does; then it gives way to the mesh."""
@@ -86,15 +90,14 @@ def build_layers(fit: FaceFit, model: FaceModel) -> dict[str, NDArray[np.generic
     usable = cv2.erode(inside, np.ones((5, 5), np.uint8)).astype(bool)
     lips = lip_seams(fit.photo, landmarks, fit.scale)
     lids = lid_seams(landmarks)
-    seam_index, seam_weight, blend = seam_nodes(landmarks, model, lips, lids, fit.scale)
+    rims = glasses_mask(fit.photo, fit.landmarks)
+    seam_index, seam_weight, blend = seam_nodes(landmarks, model, lips, lids, fit.scale, rims)
     projection = pixels_per_cm(fit)
     gains = shape_gains(fit, model, projection, lids)
     scores = seam_scores(lips, lids)
     matte = person_matte(fit.photo, fit.landmarks)
     hair = hair_mask(fit.photo, matte, fit.landmarks)
-    mesh_index, mesh_weight = mesh_nodes(
-        surface, usable, outline, fit.scale, held(hair, glasses_mask(fit.photo, fit.landmarks))
-    )
+    mesh_index, mesh_weight = mesh_nodes(surface, usable, outline, fit.scale, held(hair, rims))
     share_out_blinks(seam_index, seam_weight, mesh_weight, lids, fit.scale, blinks_px(model, projection, gains))
     eyeballs = paint_eyeballs(fit.photo, landmarks, lids)
     tensors: dict[str, NDArray[np.generic]] = {
@@ -108,7 +111,7 @@ def build_layers(fit: FaceFit, model: FaceModel) -> dict[str, NDArray[np.generic
         "AVATAR_SCORES": scores.astype(np.float16),
         "AVATAR_LIPS": inner_lips(fit.photo, lips, fit.scale),
         "AVATAR_EYES": eyeballs.picture,
-        "AVATAR_LIDS": paint_lids(fit.photo, landmarks, lids, fit.scale, cheek_colour(fit)),
+        "AVATAR_LIDS": paint_lids(fit.photo, landmarks, lids, fit.scale, rims),
         "AVATAR_CONSTANTS": constants(fit, model, projection, gains, lips, eyeballs),
         "AVATAR_BACKDROP": backdrop_tensor(backdrop(fit.photo, matte), matte),
         "AVATAR_ADAPTER": np.zeros(canvas.ADAPTER_SIZE, np.float32),
@@ -223,9 +226,14 @@ def mesh_nodes(
 
 
 def seam_nodes(
-    landmarks: Floats, model: FaceModel, lips: tuple[Seam, Seam], lids: list[tuple[Seam, Seam]], scale: float
+    landmarks: Floats,
+    model: FaceModel,
+    lips: tuple[Seam, Seam],
+    lids: list[tuple[Seam, Seam]],
+    scale: float,
+    rims: NDArray[np.uint8] | None = None,
 ) -> tuple[NDArray[np.int64], Floats, Floats]:
-    """AVATAR_SEAM_INDEX, _WEIGHT and _BLEND.
+    """AVATAR_SEAM_INDEX, _WEIGHT and _BLEND; `rims` of glasses [512, 512] are 255 there.
 
     A seam moves as its landmarks do, not as the mesh near it: where lips or lids touch, the mesh of one may lie over
     the other, but a landmark knows where it belongs.
@@ -248,18 +256,35 @@ def seam_nodes(
             ids = np.array(seam.landmarks)[nearby]
             index[number, 3 * k : 3 * k + 3, columns] = model.landmark_vertices[ids][columns]
             weight[number, 3 * k : 3 * k + 3, columns] = (model.landmark_weights[ids] * share[:, None])[columns]
-        beyond = own * (y[:, None] - seam.at(x)[None]) + BAND_CM * scale
+        past = own * (y[:, None] - seam.at(x)[None])
+        beyond = past + BAND_CM * scale
+        band = below_rim(seam, x, rims, scale) if number == 3 and rims is not None else BAND_CM * scale
         depth = np.maximum(seam.lens(x), 1e-3)[None]
         flat = np.minimum((flat_cm + BAND_CM) * scale, 0.5 * depth)
         t = np.clip((beyond - flat) / (depth - flat), 0.0, 1.0)
         ends = np.clip(seam.to_corner(x) / CORNER_FADE, 0.0, 1.0)[None]
-        begins = np.clip(beyond / (BAND_CM * scale), 0.0, 1.0)
+        full = LID_EDGE_CM * scale if number == 3 and rims is not None else 0.0
+        begins = np.clip((past + band) / (band - full), 0.0, 1.0)
         # A lid travels half as far as its layer reaches: only a straight fade bears that without a fold.
         fades = t if number >= 2 else 0.5 * t * (1.0 + t * (3.0 - 2.0 * t))
         follows = begins * ends * columns[None] * (1.0 - fades)
         rows = slice(0, canvas.SEAM_EYE_ROWS) if number >= 2 else slice(canvas.SEAM_EYE_ROWS, None)
         blend[layer][rows] = np.maximum(blend[layer][rows], follows[rows])
     return index, weight, blend
+
+
+def below_rim(seam: Seam, x: Floats, rims: NDArray[np.uint8], scale: float) -> Floats:
+    """How far above an upper lid its skin begins to follow it at x [n], px: from the rim of glasses that holds it on.
+
+    Within less the lid would be drawn out of its lashes.
+    """
+    height = np.round(seam.at(x)).astype(int)
+    columns = np.clip(np.round(x - 0.5).astype(int), 0, FRAME_SIZE - 1)
+    reach = np.arange(round(BELOW_RIM_CM * scale))
+    above = rims[np.clip(height[:, None] - reach[None], 0, FRAME_SIZE - 1), columns[:, None]] > 127
+    free = np.where(above.any(1), above.argmax(1), len(reach)).astype(np.float64)
+    band: Floats = np.maximum(gaussian_filter1d(free, 1.5, mode="nearest"), 2.0 * BAND_CM * scale)
+    return band
 
 
 def seam_scores(lips: tuple[Seam, Seam], lids: list[tuple[Seam, Seam]]) -> Floats:

@@ -72,6 +72,12 @@ def paint_eyeballs(photo: NDArray[np.uint8], landmarks: Floats, lids: list[tuple
 LID_CM = 0.85
 """Height above the lid's edge from which its colour is taken: above lashes and crease."""
 LASH_LINE_CM = 0.09
+ABOUT_CM = (0.30, 1.10)
+"""Behind glasses a lid has the colour of the skin that lies so far from the eye's edges ..."""
+ABOUT_PERCENTILE = 60
+"""... and is no darker than this share of it: folds and lashes are, and reflections are brighter."""
+ABOUT_SOFT_CM = 1.0
+"""That colour changes along the lid as slowly as this (Gaussian): little skin is free of rims and reflections."""
 RIM_PX = 4.0
 """Height of the strip along the lower lid in which the iris is painted out ..."""
 RIM_BELOW_PX = 2.0
@@ -79,13 +85,17 @@ RIM_BELOW_PX = 2.0
 
 
 def paint_lids(
-    photo: NDArray[np.uint8], landmarks: Floats, lids: list[tuple[Seam, Seam]], scale: float, cheek: Floats
+    photo: NDArray[np.uint8],
+    landmarks: Floats,
+    lids: list[tuple[Seam, Seam]],
+    scale: float,
+    rims: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
     """What closed upper lids, and lower lids without an iris behind, add to the photo, [3, 64, 192] RGB + 128.
 
     A lid coming down stretches the narrow strip of lid that the portrait shows, and the lashes that lie on it with
-    it. So that strip is replaced by plain skin with a dark line of lashes at its edge. Where that skin is much darker
-    than the `cheek` (RGB), it is the rim of glasses, and the cheek's colour is taken.
+    it. So that strip is replaced by plain skin with a dark line of lashes at its edge. Behind glasses, whose `rims`
+    ([512, 512], 255 there) lie over the skin above the lid, it has the colour of the skin all about the eye.
 
     The wet rim of a lower lid, on the other hand, shows some of the iris above it, which has to go when the eye turns.
     """
@@ -100,8 +110,9 @@ def paint_lids(
         for offset in (0.9, 1.0, 1.1):
             row = np.clip(height - offset * LID_CM * scale - canvas.CANVAS_Y, 0, canvas.EYES_HEIGHT - 1).astype(int)
             band.append(window[row, np.arange(canvas.CANVAS_WIDTH)])
-        band = [np.where(row.mean(1, keepdims=True) < 0.45 * cheek.mean(), 0.85 * cheek, row) for row in band]
         skin = gaussian_filter1d(np.median(band, axis=0), 0.35 * scale, axis=0)
+        if rims is not None:
+            skin = skin_about(photo, rims, lower, upper, columns, scale)
         above = (height[None] - rows[:, None]) / scale  # cm above the lid's edge
         colour = skin[None] * (1.0 - 0.10 * np.clip(1.0 - above / LID_CM, 0.0, 1.0))[..., None]
         middle = np.linspace(upper.left, upper.right, 40)[8:-8]
@@ -131,3 +142,24 @@ def paint_lids(
             added += fill[..., None] * (colour[None] - window) * (above[..., None] < -0.25)
     packed = np.clip(np.round(added + 128.0), 0, 255).astype(np.uint8).transpose(2, 0, 1)
     return np.ascontiguousarray(packed)
+
+
+def skin_about(
+    photo: NDArray[np.uint8], rims: NDArray[np.uint8], lower: Seam, upper: Seam, columns: Floats, scale: float
+) -> Floats:
+    """RGB [n, 3] of the skin about an eye at each of `columns` [n] (px), without what the `rims` of glasses cover."""
+    begins, ends = ABOUT_CM[0] * scale, ABOUT_CM[1] * scale
+    x, y = np.meshgrid(np.arange(photo.shape[1]) + 0.5, np.arange(photo.shape[0]) + 0.5)
+    limit = 2.0 * ends
+    away = np.maximum(lower.distance(x, y, limit), upper.distance(x, y, limit))  # outside of the opening
+    near = (away > begins) & (away < ends) & (x > upper.left - ends) & (x < upper.right + ends) & (rims < 128)
+    if near.sum() < 20:
+        near = (away > begins) & (away < limit) & (x > upper.left - ends) & (x < upper.right + ends)
+    found = photo[near].astype(np.float64)
+    light = found.mean(1)
+    low, high = np.percentile(light, [ABOUT_PERCENTILE, 95])
+    chosen = (light >= low) & (light <= high)
+    apart = (columns[:, None] - x[near][chosen][None]) / (ABOUT_SOFT_CM * scale)
+    weight = np.exp(-0.5 * apart**2) + 1e-6
+    colour: Floats = (weight @ found[chosen]) / weight.sum(1, keepdims=True)
+    return colour
