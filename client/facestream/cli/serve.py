@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-import signal
 import sys
-import threading
 from pathlib import Path
-from types import FrameType
 
 from facestream.contract import (
     ADMIN_KEY_VARIABLE,
@@ -19,8 +15,10 @@ from facestream.contract import (
     VOICES_VARIABLE,
 )
 from facestream.quality import NAMES
-from facestream.server import FetchError, ServerError, TritonServer
+from facestream.server import TritonServer
 from facestream.server.program import check_admin_key
+from facestream.server.restarts import MAX_RESTARTS, WINDOW_SECONDS, Restarts
+from facestream.server.watch import watch
 from facestream.server.wheel import checkout
 
 
@@ -54,18 +52,29 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="S",
         help="on SIGTERM, give live sessions so long to end (default: %(default)g)",
     )
+    parser.add_argument(
+        "--restarts",
+        type=int,
+        default=MAX_RESTARTS,
+        metavar="N",
+        help=f"start a server that crashed again, at most so often in {WINDOW_SECONDS / 60:g} minutes; 0: end instead, "
+        "for a supervisor of your own (default: %(default)s)",
+    )
     parser.add_argument("--log-file", metavar="FILE", help="keep the server's log; -: pass it on to standard output")
     parser.set_defaults(func=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until a signal comes (returns 0) or the server or one of its stages ends by itself (returns 1)."""
+    """Serve until a signal comes (returns 0) or the server has ended and is not started again (returns 1)."""
     repository = arguments.repository or default_repository()
     if repository is None:
         print("facestream serve: no model repository here: name it with --repository DIR", file=sys.stderr)
         return 2
     if arguments.max_sessions is not None and arguments.max_sessions < 1:
         print(f"facestream serve: --max-sessions is {arguments.max_sessions}: expected 1 or more", file=sys.stderr)
+        return 2
+    if arguments.restarts < 0:
+        print(f"facestream serve: --restarts is {arguments.restarts}: expected 0 or more", file=sys.stderr)
         return 2
     environment: dict[str, str] = {}
     for option, variable in (("avatars", AVATARS_VARIABLE), ("voices", VOICES_VARIABLE)):
@@ -99,51 +108,8 @@ def run(arguments: argparse.Namespace) -> int:
         environment=environment,
         admin_key=admin_key,
     )
-    return watch(server, arguments.drain_seconds)
-
-
-def watch(server: TritonServer, drain_seconds: float, start_seconds: float = 120.0) -> int:
-    """Run a server until a signal comes (returns 0) or the server or one of its stages ends by itself (returns 1).
-
-    drain_seconds: how long live sessions have to end on SIGTERM. start_seconds: how long the models may load.
-    """
-    told = threading.Event()
-    received: list[int] = []
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        told.set()
-        if not started:  # nothing to drain yet: do not wait for models to load
-            raise KeyboardInterrupt
-
-    started = False
-    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        server.start(start_seconds)
-        started = True
-        print(f"ready: gRPC {server.grpc_url}, HTTP {server.http_url}, metrics {server.metrics_url}", flush=True)
-        while not told.wait(1.0):
-            crashed = server.crashed()
-            if not server.running() or crashed:
-                what = f"stage {', '.join(crashed)} crashed" if crashed else "the server ended by itself"
-                # Ending lets whoever supervises this process start a whole one: Triton would go on half dead.
-                print(f"facestream serve: {what}:\n{os.linesep.join(server.log.splitlines()[-20:])}", file=sys.stderr)
-                return 1
-        if received[0] == signal.SIGTERM and drain_seconds > 0.0:
-            print(f"draining: no new sessions, live ones have {drain_seconds:g} s", flush=True)
-            signal.signal(signal.SIGINT, signal.default_int_handler)  # a Ctrl-C now: enough waited
-            with contextlib.suppress(KeyboardInterrupt):
-                server.drain(drain_seconds)
-        return 0
-    except KeyboardInterrupt:
-        return 0
-    except (FetchError, ServerError) as error:
-        print(f"facestream serve: {error}", file=sys.stderr)
-        return 1
-    finally:
-        server.stop()
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    restarts = Restarts(arguments.restarts) if arguments.restarts else None
+    return watch(server, arguments.drain_seconds, restarts=restarts)
 
 
 def default_repository() -> Path | None:

@@ -15,12 +15,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from facestream.cli.serve import watch
 from facestream.contract import ADMIN_KEY_VARIABLE, MAX_QUALITY_VARIABLE, MAX_SESSIONS_VARIABLE
 from facestream.quality import NAMES
 from facestream.server import TritonServer
 from facestream.server.log import STANDARD_OUTPUT
 from facestream.server.program import ImageProgram, WheelProgram, check_admin_key
+from facestream.server.watch import watch
 
 RUNTIME_VARIABLE = "FACESTREAM_RUNTIME"
 AS_COMMITTED = "onnxruntime"
@@ -127,6 +127,7 @@ def main(words: list[str] | None = None) -> int:
         program=WheelProgram() if arguments.from_wheel else ImageProgram(),
         admin_key=os.environ.get(ADMIN_KEY_VARIABLE),
     )
+    # No restarts: the container's policy is the one supervisor.
     return watch(server, arguments.drain_seconds, START_SECONDS)
 
 

@@ -59,6 +59,7 @@ class TritonServer:
     models: load only these, and what ensembles among them need; None loads all, which is how it is deployed.
     host: address to listen on; http_host: another one for HTTP. Ports left out are chosen among the free ones.
     log_file: the server's own log; left out, it lives as long as the server. "-": standard output, as in a container.
+        Written anew by the first start, gone on with by later ones.
     environment: variables for the server and its Python stages, over those of this process.
     program: which Triton server; left out, the one of pip's wheel.
     admin_key: lets requests that carry it load and unload models; see :func:`facestream.server.program.model_control`.
@@ -139,7 +140,8 @@ class TritonServer:
             program, variables = self._program.prepare(self._folder)
             self._check_ports()
             remove_stale_shared_memory()
-            self._log = Log(self._log_file if self._log_file is not None else self._folder / "server.log")
+            path = self._log_file if self._log_file is not None else self._folder / "server.log"
+            self._log = Log(path, go_on=self._log is not None)
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _DIE_WITH_PARENT, *program, *self._options()],
                 env=self._variables(variables),
@@ -218,6 +220,7 @@ class TritonServer:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            _wait_gone(process.pid)
             for region in SHARED_MEMORY.glob(f"{_prefix(os.getpid(), self.grpc_port)}*"):
                 region.unlink(missing_ok=True)
         if self._log is not None:
@@ -328,6 +331,13 @@ def remove_stale_shared_memory() -> int:
             region.unlink(missing_ok=True)
             removed += 1
     return removed
+
+
+def _wait_gone(group: int, seconds: float = 2.0) -> None:
+    """Wait until the killed processes of a group are gone: those that Triton started have its ports open, too."""
+    deadline = time.monotonic() + seconds
+    while any(process_group.of_each(group, lambda folder, words: True)) and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def _stubs(group: int) -> dict[int, str]:

@@ -19,19 +19,22 @@ KEPT_LINES = 2000
 class Log:
     """The log of one server process.
 
-    file: written anew; "-": standard output, of which the last lines are kept in memory.
+    file: written anew, unless it is to `go_on` behind what an earlier process of the same server wrote. "-": standard
+    output, of which the last lines are kept in memory.
     """
 
-    def __init__(self, file: Path | str) -> None:
+    def __init__(self, file: Path | str, go_on: bool = False) -> None:
         self._path = None if str(file) == STANDARD_OUTPUT else Path(file).resolve()
         self._lines: deque[bytes] = deque(maxlen=KEPT_LINES)
         self._reader: threading.Thread | None = None
         self._source: IO[bytes] | None = None
+        self._begin = 0  # of this process's own part of the file
         self.sink: IO[bytes]
         """What the process writes into."""
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self.sink = self._path.open("wb")
+            self.sink = self._path.open("ab" if go_on else "wb")
+            self._begin = self.sink.tell()
         else:
             source, sink = os.pipe()
             self._source, self.sink = os.fdopen(source, "rb"), os.fdopen(sink, "wb")
@@ -44,10 +47,14 @@ class Log:
             self._reader.start()
 
     def text(self) -> str:
-        """What was logged so far, or the last lines of it."""
+        """What this process has logged so far, or the last lines of it."""
         if self._path is None:
             return b"".join(list(self._lines)).decode(errors="replace")
-        return self._path.read_text(errors="replace") if self._path.is_file() else ""
+        if not self._path.is_file():
+            return ""
+        with self._path.open("rb") as file:
+            file.seek(self._begin)
+            return file.read().decode(errors="replace")
 
     def close(self) -> None:
         """End passing lines on; the process must have ended."""
