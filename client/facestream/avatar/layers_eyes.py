@@ -17,6 +17,12 @@ Floats = NDArray[np.floating[Any]]
 
 IRISES = ((468, 469, 470, 471, 472), (473, 474, 475, 476, 477))
 """Landmarks of the iris of the right and of the left eye: centre, then four points of its edge."""
+CHEEKS = (50, 280)
+"""Landmarks in the middle of the cheeks. What is redder than they are is not the white of an eye ..."""
+NO_WHITE = 0.8
+"""... which then is taken to be so bright beside them ..."""
+WHITE_HUE = np.array([1.03, 1.00, 0.97])
+"""... and of this colour."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,8 @@ def paint_eyeballs(photo: NDArray[np.uint8], landmarks: Floats, lids: list[tuple
     x, y = np.meshgrid(line_x, line_y)
     picture = window.copy()
     whites = []
+    soft = cv2.GaussianBlur(photo, (0, 0), 4.0).astype(np.float64)
+    cheek = np.mean([soft[int(down), int(across)] for across, down in landmarks[list(CHEEKS), :2]], axis=0)
     for (lower, upper), iris in zip(lids, IRISES, strict=True):
         side = (x < 256.0) if upper.left < 256.0 else (x >= 256.0)
         limit = canvas.SCORE_LIMIT
@@ -51,6 +59,9 @@ def paint_eyeballs(photo: NDArray[np.uint8], landmarks: Floats, lids: list[tuple
         if white_mask.sum() < 6:
             white_mask = side & (edge < -1.0) & (away > 1.1 * radius)
         white = np.percentile(window[white_mask], 60, axis=0) if white_mask.any() else np.full(3, 170.0)
+        if white[0] / white.mean() > cheek[0] / cheek.mean():
+            # Of narrow eyes behind glasses only lids and their shadows are seen.
+            white = NO_WHITE * cheek.mean() * WHITE_HUE
         whites.append(white)
         painted = np.broadcast_to(white, window.shape).copy()
         fade = 0.92 ** np.clip((away - 1.5 * radius) / 3.0, 0.0, None)
@@ -70,7 +81,11 @@ def paint_eyeballs(photo: NDArray[np.uint8], landmarks: Floats, lids: list[tuple
 
 
 LID_CM = 0.85
-"""Height above the lid's edge from which its colour is taken: above lashes and crease."""
+"""A closed lid is painted up to this height above the open one's edge."""
+SKIN_ABOVE_CM = (0.40, 0.50, 0.60, 0.70, 0.80, 0.90, 1.00, 1.10)
+"""Its colour is that of the skin so far above the open lid's edge ..."""
+SKIN_RANK = 5
+"""... of which so many of these places are darker."""
 LASH_LINE_CM = 0.09
 ABOUT_CM = (0.30, 1.10)
 """Behind glasses a lid has the colour of the skin that lies so far from the eye's edges ..."""
@@ -107,10 +122,13 @@ def paint_lids(
     for (lower, upper), iris in zip(lids, IRISES, strict=True):
         height = upper.at(columns)
         band = []
-        for offset in (0.9, 1.0, 1.1):
-            row = np.clip(height - offset * LID_CM * scale - canvas.CANVAS_Y, 0, canvas.EYES_HEIGHT - 1).astype(int)
+        for offset in SKIN_ABOVE_CM:
+            row = np.clip(height - offset * scale - canvas.CANVAS_Y, 0, canvas.EYES_HEIGHT - 1).astype(int)
             band.append(window[row, np.arange(canvas.CANVAS_WIDTH)])
-        skin = gaussian_filter1d(np.median(band, axis=0), 0.35 * scale, axis=0)
+        # Creases, lashes and brows are darker than plain skin.
+        order = np.argsort(np.mean(band, axis=2), axis=0)[SKIN_RANK]
+        skin = np.array(band)[order, np.arange(canvas.CANVAS_WIDTH)]
+        skin = gaussian_filter1d(skin, 0.35 * scale, axis=0)
         if rims is not None:
             skin = skin_about(photo, rims, lower, upper, columns, scale)
         above = (height[None] - rows[:, None]) / scale  # cm above the lid's edge
@@ -122,7 +140,8 @@ def paint_lids(
         line = np.where(above[..., None] < 0, np.maximum(line, 0.75), line)
         colour = colour + 0.85 * line * (lash - colour)
         ends = np.clip(upper.to_corner(columns) / 0.25, 0.0, 1.0)
-        top = np.clip((0.95 * LID_CM - above) / (0.35 * LID_CM), 0.0, 1.0) * (above > -0.25)
+        top = np.clip((0.95 * LID_CM - above) / (0.5 * LID_CM), 0.0, 1.0)
+        top = top * top * (3.0 - 2.0 * top) * (above > -0.25)
         alpha = (ends[None] * top)[..., None]
         added += alpha * (colour - window)
 
