@@ -2,14 +2,17 @@
 
     python -m export.speech                   # some hours on two cores; started again, it goes on where it stopped
 
-1. build/speech/corpus                    synthetic speech with timed phonemes   (python -m export.speech.corpus)
-2. build/speech/{tcn,transformer}.pt      encoder and temporal model, for the same steps  (export.speech.train)
-   build/speech/{...}-gentle.pt           a second course, augmented more gently          (export.speech.train --start)
+1. build/speech/corpus                    timed phonemes of machines and people        (python -m export.speech.corpus)
+2. build/speech/{tcn,transformer}.pt      encoder and temporal model, synthetic speech       (export.speech.train)
+   build/speech/{...}-gentle.pt           a second course, augmented more gently        (export.speech.train --start)
    build/speech/{...}-mean.pt             the mean of both courses' weights
-3. build/speech/evaluation.json           all at each look-ahead, on recorded speech      (export.speech.evaluate)
-4. model_repository/{speech_encoder,expression}   the better model, held against torch    (export.speech.export)
+3. build/speech/models.json               all at each look-ahead, on recorded speech         (export.speech.evaluate)
+4. build/speech/MODEL-recorded.pt         the better one, with people's recorded speech from here on
+   build/speech/MODEL-recorded-{gentle,mean}.pt, evaluation.json    as above
+5. model_repository/{speech_encoder,expression}   its mean, held against torch               (export.speech.export)
 
-The better is the one with the higher `evaluate.merit` at the served look-ahead, by the means of both courses.
+The better is the one with the higher `evaluate.merit` at the served look-ahead, by the means of both courses. Where no
+recorded speech can be fetched, it is exported as it is after 3.
 """
 
 from __future__ import annotations
@@ -17,18 +20,52 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 import torch
 from facestream.contract import EMBEDDING_SIZE, LOOKAHEAD_FRAMES
 
 from export.speech.corpus import __main__ as corpus
+from export.speech.corpus.shard import shard_paths
 from export.speech.evaluate import evaluate, merit, recordings, write_rows
 from export.speech.export import REPOSITORY, export_stages
 from export.speech.export import main as export_main
 from export.speech.expression import TEMPORAL
+from export.speech.passages import RECORDED
 from export.speech.pretrained.frozen import default_checkpoint
-from export.speech.train import GENTLE_RATE, GENTLE_STEPS, RATE, STEPS, mean_of, train, trained
+from export.speech.train import (
+    GENTLE_RATE,
+    GENTLE_STEPS,
+    RATE,
+    RECORDED_GENTLE_RATE,
+    RECORDED_GENTLE_STEPS,
+    RECORDED_RATE,
+    RECORDED_STEPS,
+    STEPS,
+    mean_of,
+    train,
+    trained,
+)
 from export.speech.train import main as train_main
+
+
+class Plan(NamedTuple):
+    """A strongly and a gently augmented course, one after the other."""
+
+    suffix: str
+    """Of the checkpoints' names, behind the temporal model's."""
+    recorded: bool
+    """Whether people's recorded speech is in it."""
+    steps: tuple[int, int]
+    rates: tuple[float, float]
+    seed: int
+    """Of the first course, counted from the command's."""
+
+
+SYNTHETIC: Final = Plan("", False, (STEPS, GENTLE_STEPS), (RATE, GENTLE_RATE), 0)
+WITH_RECORDED: Final = Plan(
+    "-recorded", True, (RECORDED_STEPS, RECORDED_GENTLE_STEPS), (RECORDED_RATE, RECORDED_GENTLE_RATE), 2
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,41 +88,49 @@ def main(arguments: list[str] | None = None) -> int:
     if options.encoder is not None:
         return _on_encoder(options)
 
-    print("1 of 4: corpus", flush=True)
+    print("1 of 5: corpus", flush=True)
     shards = options.work / "corpus"
     if status := corpus.main(["--out", str(shards), "--scale", str(options.scale), "--seed", str(options.seed)]):
         return status
-    first: list[Path] = []
-    second: list[Path] = []
-    means: list[Path] = []
+    clips = recordings(options.clips, options.recordings)
+    made: dict[str, list[Path]] = {}
     for temporal in TEMPORAL:
-        print(f"2 of 4: training, {temporal}", flush=True)
-        first.append(options.work / f"{temporal}.pt")
-        train(shards, first[-1], temporal=temporal, steps=options.steps, rate=RATE, seed=options.seed)
-        second.append(options.work / f"{temporal}-gentle.pt")
-        train(
-            shards,
-            second[-1],
-            temporal=temporal,
-            steps=round(options.steps * GENTLE_STEPS / STEPS),
-            rate=GENTLE_RATE,
-            seed=options.seed + 1,
-            start=first[-1],
-        )
-        means.append(options.work / f"{temporal}-mean.pt")
-        mean_of(first[-1], second[-1], means[-1])
-    print("3 of 4: judging on recorded speech", flush=True)
-    rows = evaluate([*first, *second, *means], recordings(options.clips, options.recordings))
-    write_rows(rows, options.work / "evaluation.json")
-    best = max(means, key=lambda checkpoint: merit(rows, checkpoint.stem, LOOKAHEAD_FRAMES))
-    print(f"4 of 4: exporting {best.stem}", flush=True)
+        print(f"2 of 5: training, {temporal}", flush=True)
+        made[temporal] = _two_courses(options, shards, temporal, SYNTHETIC, None)
+    print("3 of 5: judging on recorded speech", flush=True)
+    rows = evaluate([checkpoint for courses in made.values() for checkpoint in courses], clips)
+    write_rows(rows, options.work / "models.json")
+    temporal = max(TEMPORAL, key=lambda name: merit(rows, made[name][-1].stem, LOOKAHEAD_FRAMES))
+    best = made[temporal][-1]
+    if any(path.stem.startswith(RECORDED) for path in shard_paths(shards)):
+        print(f"4 of 5: training with people's speech, {temporal}", flush=True)
+        courses = _two_courses(options, shards, temporal, WITH_RECORDED, best)
+        write_rows(evaluate(courses, clips), options.work / "evaluation.json")
+        best = courses[-1]
+    else:
+        print(f"4 of 5: left out, no shard {RECORDED}_* in {shards}", flush=True)
+    print(f"5 of 5: exporting {best.stem}", flush=True)
     networks = trained(best)
-    title = f"the small encoder; temporal model: {best.stem.removesuffix('-mean')}"
+    title = f"the small encoder; temporal model: {temporal}"
     return int(
         not export_stages(
             networks.encoder, networks.expression, EMBEDDING_SIZE, options.repository or REPOSITORY, title
         )
     )
+
+
+def _two_courses(
+    options: argparse.Namespace, shards: Path, temporal: str, plan: Plan, start: Path | None
+) -> list[Path]:
+    """Train a course, a gentle one after it, and take the mean of their weights; return the three checkpoints."""
+    first, gentle, mean = (options.work / f"{temporal}{plan.suffix}{end}.pt" for end in ("", "-gentle", "-mean"))
+    about: dict[str, Any] = {"temporal": temporal, "recorded": plan.recorded}
+    steps = [round(options.steps * steps / STEPS) for steps in plan.steps]
+    seed = options.seed + plan.seed
+    train(shards, first, steps=steps[0], rate=plan.rates[0], seed=seed, start=start, **about)
+    train(shards, gentle, steps=steps[1], rate=plan.rates[1], seed=seed + 1, start=first, gentle=True, **about)
+    mean_of(first, gentle, mean)
+    return [first, gentle, mean]
 
 
 def _on_encoder(options: argparse.Namespace) -> int:

@@ -18,6 +18,9 @@ from export.speech.draws import Draws
 MEL_RATE: Final = 120
 """Mel steps per second."""
 
+LEVELS: Final = (-26.0, 18.0)
+"""Decibels by which passages are turned down and up, from their nominal -25 dBFS."""
+
 
 class Strength(NamedTuple):
     """How far passages are changed."""
@@ -86,7 +89,7 @@ class Augmenter(Draws):
         power = self._telephone(power)
         power = self._mostly("code", self._code(power), power)
         power = self._mostly("mask_band", self._mask_band(power), power)
-        return power * self._decibels(self._uniform(-22, 14, len(power), 1, 1))
+        return power * self._decibels(self._uniform(*LEVELS, len(power), 1, 1))
 
     def _mostly(self, name: str, changed: Tensor, power: Tensor) -> Tensor:
         """Return `changed`, but `power` for the share of the passages that the change `name` leaves alone."""

@@ -15,8 +15,23 @@ from export.speech.targets import CURVES
 MISSED: Final = torch.tensor([[2.0], [1.0]])
 """Weight of a missed closure and of a missed f or v: lips left open on p, b, m are seen, extra closures hardly."""
 
+CORRELATION_WEIGHT: Final = 0.3
+"""Of 1 - r of a passage's gap: what the judge looks at first, and what no error of scale hides."""
+
+LEAST_VARIANCE: Final = 1e-3
+"""Of a wanted gap: below it nobody speaks, and there is nothing to correlate."""
+
 OTHERS_WEIGHT: Final = 0.15
 """Weight of each look-ahead that is not served; the served one has what is left to 1."""
+
+
+def uncorrelated(gap: Tensor, wanted: Tensor) -> Tensor:
+    """Return 1 - r of `gap` with `wanted` [batch, n], mean over the passages in which the lips are to move."""
+    gap, wanted = gap - gap.mean(1, keepdim=True), wanted - wanted.mean(1, keepdim=True)
+    variance = wanted.square().mean(1)
+    speaks = (variance > LEAST_VARIANCE).float()
+    r = (gap * wanted).mean(1) / (gap.square().mean(1) * variance + 1e-6).sqrt()
+    return ((1 - r) * speaks).sum() / speaks.sum().clamp(min=1)
 
 
 def lips_loss(logits: list[Tensor], lips: Tensor, visemes: Tensor, past: int) -> Tensor:
@@ -35,6 +50,7 @@ def lips_loss(logits: list[Tensor], lips: Tensor, visemes: Tensor, past: int) ->
         classes = visemes[:, past - lookahead : steps - lookahead]
         total = total + weight * (
             4 * functional.mse_loss(output[:, 0], shapes[:, 0])
+            + CORRELATION_WEIGHT * uncorrelated(output[:, 0], shapes[:, 0])
             + 20 * functional.mse_loss(output[:, 0].diff(dim=1), shapes[:, 0].diff(dim=1))
             + functional.mse_loss(output[:, 1], shapes[:, 1])
             + 0.5 * functional.binary_cross_entropy_with_logits(output[:, 2:4], shapes[:, 2:4], pos_weight=MISSED)

@@ -23,12 +23,21 @@ HELD_OUT: Final = 0.03
 """The last part of each voice, kept for validation."""
 
 VOICE_GROUPS: Final = {"flite": 0.25, "festival": 0.30, "espeak": 0.15, "world": 0.30}
-"""Share of the passages by synthesiser."""
+"""Share of the synthetic passages by synthesiser."""
+
+RECORDED: Final = "recorded"
+"""Shards whose name begins so hold people's speech, aligned by machine."""
+
+RECORDED_SHARE: Final = 0.45
+"""Share of the passages that people speak, where there are such shards."""
 
 NEGATIVES: Final = "negatives"
 """Shards whose name begins so hold sounds that are no speech."""
 
 SILENCE: Final = VISEMES.index("sil")
+
+SPEEDS: Final = (0.75, 1.35)
+"""Range of a passage's speed."""
 
 
 class Batch(NamedTuple):
@@ -47,12 +56,14 @@ class Batch(NamedTuple):
 
 
 def voice_weights(voices: Sequence[Voice | Sound]) -> Tensor:
-    """How often each voice is drawn, by VOICE_GROUPS; within a group by the square root of the length.
+    """How often each voice is drawn, by RECORDED_SHARE and VOICE_GROUPS; within a group by the square root of length.
 
     So no voice drowns the others.
     """
+    recorded = RECORDED_SHARE if any(voice.name.startswith(RECORDED) for voice in voices) else 0.0
+    shares = {RECORDED: recorded, **{group: (1 - recorded) * share for group, share in VOICE_GROUPS.items()}}
     weights = torch.zeros(len(voices))
-    for group, share in VOICE_GROUPS.items():
+    for group, share in shares.items():
         members = [i for i, voice in enumerate(voices) if voice.name.startswith(group)]
         sizes = torch.tensor([math.sqrt(len(voices[i].visemes)) for i in members])
         if len(members):
@@ -60,8 +71,18 @@ def voice_weights(voices: Sequence[Voice | Sound]) -> Tensor:
     return weights
 
 
+def _drawn_from(steps: int) -> int:
+    """Of a voice of so many steps, the first ones that are trained on."""
+    return int(steps * (1 - HELD_OUT))
+
+
+def _steps_needed(speed: float) -> int:
+    """Steps of a voice under one passage at `speed`."""
+    return int(PASSAGE / 2 * speed) + 3
+
+
 class Passages:
-    """Draws batches from `voices` with one seeded generator.
+    """Draws batches from `voices` with one seeded generator; a voice too short for one passage is left out.
 
     One passage in sixteen is an empty room and one in sixteen a sound that is no speech (music, machines), one in eight
     starts as a session does, from digital zeros. Sounds that are no speech lie under a fifth of the others, too.
@@ -69,17 +90,20 @@ class Passages:
 
     def __init__(self, voices: list[Voice], generator: torch.Generator, strength: Strength = STRONG) -> None:
         self.negatives = [voice for voice in voices if voice.name.startswith(NEGATIVES)]
-        self.voices = [voice for voice in voices if not voice.name.startswith(NEGATIVES)]
+        self.voices = [
+            voice
+            for voice in voices
+            if not voice.name.startswith(NEGATIVES) and _drawn_from(len(voice.visemes)) > _steps_needed(SPEEDS[1])
+        ]
         self.generator = generator
         self.augment = Augmenter(generator, strength)
         self.weights = voice_weights(self.voices)
 
     def _draw(self, voice: Voice) -> Batch:
         """Return one passage of `voice`, without the batch dimension, `mel` as the logarithm of mel power."""
-        speed = float(torch.rand(1, generator=self.generator)) * 0.6 + 0.75
-        available = int(len(voice.visemes) * (1 - HELD_OUT))
-        needed = int(PASSAGE / 2 * speed) + 3
-        start = int(torch.randint(0, available - needed, (1,), generator=self.generator))
+        speed = float(torch.rand(1, generator=self.generator)) * (SPEEDS[1] - SPEEDS[0]) + SPEEDS[0]
+        needed = _steps_needed(speed)
+        start = int(torch.randint(0, _drawn_from(len(voice.visemes)) - needed, (1,), generator=self.generator))
         place = torch.arange(PASSAGE) * speed
         lower = place.long()
         part = (place - lower)[None]

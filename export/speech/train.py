@@ -35,7 +35,7 @@ from export.speech.expression import LOOKAHEADS, TEMPORAL, Expression
 from export.speech.features import Voice, load_corpus
 from export.speech.loss import lips_loss
 from export.speech.muon import optimisers
-from export.speech.passages import HELD_OUT, NEGATIVES, Batch, Passages
+from export.speech.passages import HELD_OUT, NEGATIVES, RECORDED, Batch, Passages
 from export.speech.targets import TARGET_RATE
 
 STEPS: Final = 10000
@@ -45,6 +45,17 @@ RATE: Final = 6e-3
 GENTLE_STEPS: Final = 3600
 GENTLE_RATE: Final = 4e-3
 """Of the second course, whose augmentation is gentle."""
+
+RECORDED_STEPS: Final = 2800
+RECORDED_RATE: Final = 5e-3
+"""Of the third course, begun with the mean of the first two and with people's recorded speech."""
+
+RECORDED_GENTLE_STEPS: Final = 2400
+RECORDED_GENTLE_RATE: Final = 4e-3
+"""Of the fourth."""
+
+SHORTEST_END: Final = 40
+"""Steps of a voice's held-out end below which it is not asked for: it would be past alone."""
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
@@ -84,15 +95,24 @@ def _running_mean(mean: Tensors, now: Tensors, count: Tensor | int) -> None:
         torch._foreach_copy_(mean, now)
 
 
-def validate(networks: nn.Module, voices: list[Voice]) -> float:
-    """Correlation of the predicted lip gap with its target over the held-out ends of all voices."""
+def validate(networks: nn.Module, voices: list[Voice]) -> str:
+    """Say the correlation of the predicted lip gap with its target, over the held-out ends of all voices of a kind."""
+    spoken = [voice for voice in voices if not voice.name.startswith(NEGATIVES)]
+    people = [voice for voice in spoken if voice.name.startswith(RECORDED)]
+    machines = [voice for voice in spoken if not voice.name.startswith(RECORDED)]
+    kinds = {"synthetic": machines, "recorded": people}
+    return ", ".join(f"{kind} {gap_correlation(networks, held):.3f}" for kind, held in kinds.items() if held)
+
+
+def gap_correlation(networks: nn.Module, voices: list[Voice]) -> float:
+    """Correlation of the predicted lip gap with its target over the held-out ends of `voices`."""
     networks.eval()
     lookahead = LOOKAHEADS[LOOKAHEAD_FRAMES]
     predicted, wanted = [], []
     for voice in voices:
-        if voice.name.startswith(NEGATIVES):
-            continue
         first = int(len(voice.visemes) * (1 - HELD_OUT))
+        if len(voice.visemes) - first < SHORTEST_END:
+            continue
         mel = LogMel.compress(torch.exp(voice.log_power[:, 2 * first :].float()))[None]
         with torch.inference_mode():
             gap = networks(mel)[LOOKAHEAD_FRAMES][0, 0]
@@ -107,7 +127,7 @@ def validate(networks: nn.Module, voices: list[Voice]) -> float:
 def fit(
     networks: nn.Module,
     loss: Callable[[], Tensor],
-    score: Callable[[nn.Module], float],
+    score: Callable[[nn.Module], str],
     generator: torch.Generator,
     checkpoint: Path,
     *,
@@ -119,8 +139,8 @@ def fit(
     """Bring `networks` down a loss by Muon, a cosine rate and averaged weights; return the averaged networks.
 
     `loss` draws a batch (with `generator`, whose state is saved beside torch's own) and returns its loss; `score`
-    judges the averaged networks at each checkpoint. Where `checkpoint` exists the course goes on from there. `about` is
-    kept in it.
+    judges the averaged networks at each checkpoint and says how they do. Where `checkpoint` exists the course goes on
+    from there. `about` is kept in it.
 
     Raises:
         ValueError: the checkpoint was made for something else than `about`.
@@ -163,7 +183,7 @@ def fit(
         if done % save_every == 0 or done == steps:
             pace = (time.monotonic() - began) / (done - first)
             print(
-                f"step {done}/{steps} loss {np.mean(losses[-save_every:]):.4f} held-out gap r {score(averaged):.3f}, "
+                f"step {done}/{steps} loss {np.mean(losses[-save_every:]):.4f} held-out gap r {score(averaged)}, "
                 f"{pace:.2f} s a step, {pace * (steps - done) / 60:.0f} min to go",
                 flush=True,
             )
@@ -257,15 +277,18 @@ def train(
     save_every: int = 400,
     teacher: tuple[Path, int] | None = None,
     start: Path | None = None,
+    gentle: bool = False,
+    recorded: bool = True,
 ) -> nn.Module:
     """Train a `temporal` model and its encoder on `corpus`, or go on from `checkpoint`; return the average.
 
-    `start` is the checkpoint of another course whose averaged weights this one begins with, augmented more gently.
+    `start` is the checkpoint of another course whose averaged weights this one begins with. `gentle` augments by GENTLE
+    in place of STRONG, without `recorded` the shards of people's speech are left out.
     `teacher` is the folder of a wav2vec 2.0 or HuBERT checkpoint and a layer, to distil into the encoder.
     """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    voices = load_corpus(corpus)
+    voices = [voice for voice in load_corpus(corpus) if recorded or not voice.name.startswith(RECORDED)]
     about: dict[str, Any] = {"temporal": temporal, "steps": steps, "seed": seed}
     if teacher is None:
         networks = Networks(temporal)
@@ -278,10 +301,14 @@ def train(
     if start is not None:
         networks.load_state_dict(trained(start, temporal).state_dict(), strict=False)
         about["start"] = start.stem
+    if gentle:
+        about["augmentation"] = "gentle"
+    if not recorded:
+        about["speech"] = "synthetic"
     minutes = sum(len(voice.visemes) for voice in voices) / TARGET_RATE / 60
     count = sum(parameter.numel() for parameter in networks.parameters())
     print(f"{len(voices)} voices, {minutes:.0f} minutes; {temporal}, {count / 1e6:.2f} M parameters", flush=True)
-    passages = Passages(voices, generator, STRONG if start is None else GENTLE)
+    passages = Passages(voices, generator, GENTLE if gentle else STRONG)
     return fit(
         networks,
         lambda: networks.loss(passages.batch()),
@@ -309,6 +336,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--layer", type=int, metavar="N", help="transformer layer at which that checkpoint is cut")
     parser.add_argument("--temporal", choices=tuple(TEMPORAL), default="tcn")
     parser.add_argument("--start", type=Path, metavar="FILE", help="begin with this checkpoint's averaged weights")
+    parser.add_argument("--gentle", action="store_true", help="augment gently, for a second course")
+    parser.add_argument("--synthetic", action="store_true", help="leave people's recorded speech out")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--rate", type=float, default=RATE, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=1)
@@ -321,8 +350,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--layer is missing: the transformer layer at which the checkpoint is cut, 0 for none")
     if options.layer is not None and not (options.encoder or options.teacher):
         parser.error("--layer goes with --encoder or --teacher")
-    if options.encoder and options.start:
-        parser.error("--start goes with our own encoder, not with --encoder")
+    if options.encoder and (options.start or options.gentle or options.synthetic):
+        parser.error("--start, --gentle and --synthetic go with our own encoder, not with --encoder")
     torch.set_num_threads(options.threads)
     course = {
         "temporal": options.temporal,
@@ -355,6 +384,8 @@ def main(arguments: list[str] | None = None) -> int:
         **course,
         teacher=teacher,
         start=options.start,
+        gentle=options.gentle,
+        recorded=not options.synthetic,
     )
     return 0
 

@@ -53,27 +53,47 @@ def test_every_parameter_has_one_optimiser() -> None:
     assert all(p.ndim >= 2 for group in muon.param_groups for p in group["params"])
 
 
+@pytest.mark.parametrize("people", [True, False])
 def test_one_command_trains_both_judges_both_and_exports_the_better(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, people: bool
 ) -> None:
     """The order of the stages and the file names between them: a slip shows after hours."""
     trained: list[str] = []
     exported: list[str] = []
+    shards = tmp_path / "corpus"
+    shards.mkdir()
+    (shards / "flite_slt.npz").touch()
+    if people:
+        (shards / "recorded_somebody.npz").touch()
 
     class Networks:
         encoder = expression = None
 
     def train(
-        shards: Path, checkpoint: Path, *, temporal: str, steps: int, start: Path | None = None, **_: Any
+        corpus: Path,
+        checkpoint: Path,
+        *,
+        temporal: str,
+        steps: int,
+        recorded: bool,
+        start: Path | None = None,
+        gentle: bool = False,
+        **_: Any,
     ) -> None:
-        assert shards == tmp_path / "corpus"
-        assert steps == (4 if start else 10)
-        trained.append(f"{temporal} from {start.stem}" if start else temporal)
+        assert corpus == shards
+        assert recorded == ("recorded" in checkpoint.stem)
+        assert gentle == ("gentle" in checkpoint.stem)
+        assert 0 < steps <= 10_000
+        trained.append(f"{checkpoint.stem} from {start.stem}" if start else checkpoint.stem)
         checkpoint.write_text(temporal)
 
     def evaluate(checkpoints: list[Path], clips: list[Any]) -> list[dict[str, Any]]:
         assert clips == ["clip"]
         return [row(c.stem, 2, 0.9 if c.read_text() == "transformer" else 0.8, 1.0, 0.0) for c in checkpoints]
+
+    def chosen(checkpoint: Path) -> Networks:
+        exported.append(checkpoint.stem)
+        return Networks()
 
     def export_stages(encoder: object, expression: object, size: int, repository: Path, title: str) -> bool:
         exported.append(title)
@@ -84,15 +104,22 @@ def test_one_command_trains_both_judges_both_and_exports_the_better(
     monkeypatch.setattr(pipeline, "mean_of", lambda first, second, mean: mean.write_text(first.read_text()))
     monkeypatch.setattr(pipeline, "recordings", lambda clips, work: ["clip"])
     monkeypatch.setattr(pipeline, "evaluate", evaluate)
-    monkeypatch.setattr(pipeline, "trained", lambda checkpoint: Networks())
+    monkeypatch.setattr(pipeline, "trained", chosen)
     monkeypatch.setattr(pipeline, "export_stages", export_stages)
     threads = torch.get_num_threads()
-    assert pipeline.main(["--work", str(tmp_path), "--repository", str(tmp_path), "--steps", "10"]) == 0
+    assert pipeline.main(["--work", str(tmp_path), "--repository", str(tmp_path)]) == 0
     torch.set_num_threads(threads)
-    assert trained == ["tcn", "tcn from tcn", "transformer", "transformer from transformer"]
-    assert len(json.loads((tmp_path / "evaluation.json").read_text())) == 6
-    assert len(exported) == 1
-    assert "transformer" in exported[0]
+    synthetic = ["tcn", "tcn-gentle from tcn", "transformer", "transformer-gentle from transformer"]
+    with_people = [
+        "transformer-recorded from transformer-mean",
+        "transformer-recorded-gentle from transformer-recorded",
+    ]
+    assert trained == synthetic + (with_people if people else [])
+    assert len(json.loads((tmp_path / "models.json").read_text())) == 6
+    assert (tmp_path / "evaluation.json").exists() == people
+    assert exported[0] == ("transformer-recorded-mean" if people else "transformer-mean")
+    assert "transformer" in exported[1]
+    assert len(exported) == 2
 
 
 def test_a_machine_without_synthesisers_ends_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

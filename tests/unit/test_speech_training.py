@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from export.speech.corpus.shard import Utterance, save_shard  # noqa: E402
 from export.speech.evaluate import faces_of  # noqa: E402
 from export.speech.expression import LOOKAHEADS, TEMPORAL  # noqa: E402
 from export.speech.features import load_corpus  # noqa: E402
-from export.speech.loss import lips_loss  # noqa: E402
-from export.speech.passages import BATCH, PASSAGE, SILENCE, Passages  # noqa: E402
+from export.speech.loss import lips_loss, uncorrelated  # noqa: E402
+from export.speech.passages import BATCH, PASSAGE, RECORDED_SHARE, SILENCE, Passages, voice_weights  # noqa: E402
 from export.speech.train import Networks, fit, mean_of, train, trained  # noqa: E402
 
 
@@ -74,6 +75,41 @@ def test_batches_repeat_with_their_seed_and_hold_still_passages(corpus: Path) ->
     assert batch.lips[2:].abs().max() > 0.5
 
 
+def test_people_get_their_share_of_the_passages_where_there_are_any(corpus: Path) -> None:
+    """A shard of people's speech that no group names would be fetched, aligned and never be heard."""
+    synthetic = [voice for voice in load_corpus(corpus) if not voice.name.startswith("negatives")]
+    without = voice_weights(synthetic)
+    people = [replace(voice, name=f"recorded_{voice.name}") for voice in synthetic]
+    weights = voice_weights([*synthetic, *people])
+    torch.testing.assert_close(weights[: len(synthetic)], (1 - RECORDED_SHARE) * without)
+    assert float(weights[len(synthetic) :].sum()) == pytest.approx(RECORDED_SHARE)
+
+
+def test_a_voice_too_short_for_a_passage_is_not_drawn(corpus: Path) -> None:
+    """One word by one volunteer must not end hours of training with a range that is empty."""
+    voices = load_corpus(corpus)
+    short = replace(
+        voices[0],
+        name="recorded_word",
+        log_power=voices[0].log_power[:, :120],
+        lips=voices[0].lips[:, :60],
+        visemes=voices[0].visemes[:60],
+    )
+    passages = Passages([*voices, short], torch.Generator().manual_seed(1))
+    assert "recorded_word" not in [voice.name for voice in passages.voices]
+    passages.batch()
+
+
+def test_the_correlation_in_the_loss_sees_shape_and_not_scale() -> None:
+    """It is there for what a judge of r sees; in silence, where r means nothing, it must not speak."""
+    wanted = torch.rand(3, 50, generator=torch.Generator().manual_seed(2))
+    assert float(uncorrelated(0.3 * wanted + 0.1, wanted)) == pytest.approx(0.0, abs=1e-2)
+    assert float(uncorrelated(-wanted, wanted)) == pytest.approx(2.0, abs=1e-2)
+    wanted[1:] = 0
+    assert float(uncorrelated(-wanted, wanted)) == pytest.approx(2.0, abs=1e-2)
+    assert float(uncorrelated(torch.rand(3, 50), torch.zeros(3, 50))) == 0.0
+
+
 def test_loss_holds_each_head_to_its_own_instant() -> None:
     """A look-ahead trained one step off comes out as lips 17 ms out of step, in no way visible in the loss."""
     steps, past = 60, 20
@@ -116,7 +152,7 @@ def test_training_goes_on_where_it_was_stopped(corpus: Path, tmp_path: Path, tem
 
     about = {"temporal": temporal, "steps": 4, "seed": 3}
     with pytest.raises(StopIteration):
-        fit(networks, loss, lambda _: 0.0, generator, tmp_path / "p.pt", steps=4, rate=1e-3, save_every=2, about=about)
+        fit(networks, loss, lambda _: "", generator, tmp_path / "p.pt", steps=4, rate=1e-3, save_every=2, about=about)
     resumed = train(corpus, tmp_path / "p.pt", save_every=4, **settings)
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=1e-4, atol=1e-5, msg=name)

@@ -200,10 +200,10 @@ def train_on_encoder(
     )
     passages = SoundPassages(sounds, generator)
 
-    def score(averaged: nn.Module) -> float:
+    def score(averaged: nn.Module) -> str:
         module = averaged.module
         assert isinstance(module, Expression)
-        return validate(module, encoder, sounds)
+        return f"{validate(module, encoder, sounds):.3f}"
 
     return fit(
         expression,
