@@ -46,6 +46,11 @@ SMOOTH = 3e-6
 ROUNDS = 120
 """At most so many steps of conjugate gradients: the band's solution changes by less than 1/255 after."""
 
+STRAY_PX = 10
+"""Loose hairs are looked for so far beyond the matte: left in the background they would stand still as specks."""
+STRAY_LEVELS, STRAY_TIMES = 8.0, 4.0
+"""They differ from the background by more than this, and so many times more than it differs from itself."""
+
 
 class _Segmentation(NamedTuple):
     body: openvino.CompiledModel
@@ -213,13 +218,33 @@ def backdrop(photo: Image, matte: Image) -> Image:
     Returns:
         RGB [3, 512, 512]: the photo itself where the matte is 0, except just beside the person.
     """
-    beside = cv2.dilate((matte > 0).astype(np.uint8), _disc(2))
-    hidden = beside > 0
+    person = (matte > 0).astype(np.uint8)
+    hidden = cv2.dilate(person, _disc(2)) > 0
     if hidden.all():
         return np.ascontiguousarray(photo.transpose(2, 0, 1))
-    filled = _pull_push(photo.astype(np.float32), (~hidden).astype(np.float32))
+    picture = photo.astype(np.float32)
+    beside = (cv2.dilate(person, _disc(STRAY_PX)) > 0) & ~hidden
+    hidden |= _strays(picture, hidden, beside)
+    filled = _pull_push(picture, (~hidden).astype(np.float32))
     result = np.where(hidden[..., None], filled, photo)
     return np.ascontiguousarray(np.clip(np.round(result), 0, 255).astype(np.uint8).transpose(2, 0, 1))
+
+
+def _strays(picture: Floats, hidden: NDArray[np.bool_], beside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """[H, W] which of the pixels `beside` the person are loose hairs that the matte has missed.
+
+    They differ from what the background farther away lets expect, by more than that background differs from itself.
+    """
+    clear = ~(hidden | beside)
+    if not clear.any():
+        return np.zeros_like(hidden)
+    differs = np.abs(picture - _pull_push(picture, clear.astype(np.float32))).max(2)
+    # Of the clear background, what is lost when it is made as smooth as a fill is.
+    rough = np.abs(picture - cv2.GaussianBlur(picture, (0, 0), STRAY_PX / 2.0)).max(2) * clear
+    near = cv2.GaussianBlur(clear.astype(np.float32), (0, 0), STRAY_PX)
+    usual = cv2.GaussianBlur(rough, (0, 0), STRAY_PX) / np.maximum(near, 1e-3)
+    found: NDArray[np.bool_] = beside & (differs > STRAY_LEVELS + STRAY_TIMES * usual)
+    return (cv2.dilate(found.astype(np.uint8), _disc(1)) > 0) & beside
 
 
 def _pull_push(picture: Floats, weight: Floats) -> Floats:
