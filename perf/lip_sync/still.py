@@ -15,7 +15,8 @@ import numpy as np
 import soxr
 from facestream.contract import SAMPLE_RATE
 
-from perf.lip_sync.recordings import Audio, debian_package, read_audio
+from export.speech.packages import debian_package
+from perf.lip_sync.recordings import Audio, read_audio
 
 MUSIC: Final = {
     "pathological": ("usr/share/games/pathological/music", ("intro.ogg", "background.ogg")),

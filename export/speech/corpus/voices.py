@@ -9,6 +9,7 @@ from export.speech.corpus.espeak import Espeak
 from export.speech.corpus.festival import festival
 from export.speech.corpus.flite import flite
 from export.speech.corpus.native import native
+from export.speech.corpus.recorded import recorded_shards
 from export.speech.corpus.sentences import sentences
 from export.speech.corpus.shard import Shard, Speak, Texts
 from export.speech.corpus.talk import talk
@@ -65,11 +66,12 @@ def _festival(voice: str, encoding: str = "utf-8") -> Speak:
 
 
 def shards() -> list[Shard]:
-    """List every voice of the corpus, 6.6 hours in all.
+    """List every voice of the corpus: 6.6 hours of synthesisers, 2.9 of recorded people.
 
     Voices made of recordings (flite, festival) take most of it, for they carry what robots lack; the same, taken apart
     and put together again as other people, a good part more; espeak-ng adds many vocal tracts and the sounds of other
-    languages. Each synthesiser first speaks word lists and sentences, then everyday talk or its own language.
+    languages. Each synthesiser first speaks word lists and sentences, then everyday talk or its own language. Recorded
+    people come last.
     """
     english: list[tuple[str, Speak]] = [(f"flite_{voice}", _flite(voice)) for voice in FLITE_VOICES]
     english += [(f"festival_{voice}", _festival(voice)) for voice in FESTIVAL_ENGLISH]
@@ -112,4 +114,4 @@ def shards() -> list[Shard]:
         for speaker in range(speakers)
     ]
     listed += [shard for _, shard in sorted(made, key=lambda pair: pair[0])]  # the first of each voice first
-    return listed
+    return [*listed, *recorded_shards()]
