@@ -164,7 +164,7 @@ class _Reader:
         self._places.release()
 
     def stop(self) -> None:
-        """Nobody takes any more. Waits for a `Speech` to end, at most 2 s: a program that ends here would cut it off.
+        """Nobody takes any more. Waits for a `Speech` to end: a program that ends here would cut it off.
 
         Speech of another kind is closed by the thread that reads it, once that has its next chunk.
         """

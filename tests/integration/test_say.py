@@ -15,7 +15,6 @@ import grpc
 import numpy as np
 import pytest
 from facestream.cli.main import main
-from facestream.connection import DRAIN_SECONDS
 from facestream.contract import CHUNK_SAMPLES, FRAME_RATE, SPEECH_MODEL, TEXT_BYTES, VOICES_VARIABLE
 from facestream.errors import BadInput, FacestreamError, SessionRefused
 from facestream.parameters import EMOTIONS, INDEX
@@ -30,6 +29,7 @@ from facestream.tts.protocol import (
     is_final,
     parse_speech_response,
 )
+from facestream.tts.speech import LAST_WORD_SECONDS
 from facestream.tts.text_to_speech import TextToSpeech
 from facestream.video import decode
 from numpy.typing import NDArray
@@ -382,7 +382,7 @@ def test_a_stop_is_answered_while_the_voice_is_stuck(tmp_path: Path) -> None:
         next(speech)
         begin = time.monotonic()
         speech.close()
-        assert time.monotonic() - begin < 0.75 * DRAIN_SECONDS
+        assert time.monotonic() - begin < 0.75 * LAST_WORD_SECONDS
         assert spoken(server.grpc_url, "Hello.")
 
 

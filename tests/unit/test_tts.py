@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 from facestream import aio
 from facestream.cli.main import main
-from facestream.connection import DRAIN_SECONDS
 from facestream.contract import CHUNK_SAMPLES
 from facestream.errors import BadInput, FrameTimeout, OutOfOrder, ServerUnavailable, SessionLost, SessionRefused
 from facestream.parameters import EMOTIONS
 from facestream.protocol import emotion_vector
-from facestream.say import SpokenSound, say, say_async
+from facestream.say import SpokenFrame, SpokenSound, say, say_async
 from facestream.session import Client
 from facestream.tts.exchange import SpeechExchange
 from facestream.tts.protocol import SpokenChunk
@@ -126,9 +130,7 @@ def test_who_leaves_in_mid_text_says_so_and_waits_for_the_end(server: FakeTriton
     for number in range(1, 4):
         speech = TextToSpeech(server.url).speak("word " * 50 + ". " + "Word " * 50)
         next(speech)
-        begin = time.monotonic()
         speech.close()
-        assert time.monotonic() - begin < DRAIN_SECONDS / 2
         assert len(set(server.stops)) == number, "each speech has an id of its own"
         with pytest.raises(StopIteration):
             next(speech)
@@ -155,18 +157,49 @@ def test_a_refused_sentence_ends_the_speech_politely(server: FakeTriton) -> None
     assert server.cancelled == 0
 
 
-def test_a_server_that_hangs_is_given_up(server: FakeTriton) -> None:
+def test_a_server_that_hangs_is_given_up(server: FakeTriton, monkeypatch: pytest.MonkeyPatch) -> None:
     """To cancel is the last resort: a caller must not wait for a server that does not even stop."""
+    monkeypatch.setattr("facestream.tts.speech.LAST_WORD_SECONDS", 1.0)
     server.gate.clear()
     speech = TextToSpeech(server.url, deadline=0.2).speak("One.")
     begin = time.monotonic()
     with pytest.raises(FrameTimeout, match=r"within 0\.2 s"):
         next(speech)
-    assert time.monotonic() - begin < DRAIN_SECONDS + 1
+    assert 1.1 < time.monotonic() - begin < 5
     deadline = time.monotonic() + 5
     while not server.cancelled and time.monotonic() < deadline:
         time.sleep(0.01)
     assert server.cancelled == 1
+
+
+def test_ctrl_c_ends_the_speech_politely(server: FakeTriton, tmp_path: Path) -> None:
+    """The most usual way to leave `facestream say`; the process must not be gone before the server's last word."""
+    server.seconds_for_word = 0.03
+    command = [sys.executable, "-m", "facestream.cli.main", "say", "word word word. " * 200, "--realtime", "--quiet"]
+    with subprocess.Popen([*command, "--url", server.url, "-o", str(tmp_path / "face.csv")]) as process:
+        deadline = time.monotonic() + 30
+        while len(server.seen) < 10 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+    assert len(server.stops) == 1
+    assert server.cancelled == 0
+
+
+def test_asyncio_ends_the_speech_politely(server: FakeTriton) -> None:
+    server.seconds_for_word = 0.03
+
+    async def leave() -> None:
+        async with aio.Client(server.url) as client, client.session(output="parameters") as session:
+            speech = TextToSpeech(server.url).speak("word word word. " * 200)
+            frames = cast("AsyncGenerator[SpokenFrame, None]", say_async(session, speech))
+            async with aclosing(frames):
+                async for _ in frames:
+                    break
+
+    asyncio.run(leave())
+    assert len(server.stops) == 1
+    assert server.cancelled == 0
 
 
 def test_closed_from_another_thread_while_one_waits_for_text(server: FakeTriton) -> None:
@@ -181,7 +214,7 @@ def test_closed_from_another_thread_while_one_waits_for_text(server: FakeTriton)
     threading.Timer(0.3, speech.close).start()
     begin = time.monotonic()
     assert lengths(list(speech)) == [5, 4]
-    assert time.monotonic() - begin < 1.5
+    assert time.monotonic() - begin < 5
     assert server.cancelled == 0
     thinking.set()
 
@@ -298,7 +331,6 @@ def test_text_from_standard_input(
     server: FakeTriton, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import io
-    import sys
 
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"One two.")))
     table = tmp_path / "face.csv"

@@ -15,7 +15,7 @@ from collections.abc import Generator, Iterable, Iterator
 import grpc
 from tritonclient.grpc import service_pb2
 
-from facestream.connection import DRAIN_SECONDS, describe
+from facestream.connection import describe
 from facestream.errors import FrameTimeout, ServerUnavailable, SessionLost
 from facestream.session import GrpcStream
 from facestream.tts.exchange import SpeechExchange
@@ -24,6 +24,10 @@ from facestream.tts.sentences import sentences
 
 AHEAD = 2
 """Sentences asked for and not yet heard to their end."""
+
+LAST_WORD_SECONDS = 5.0
+"""How long a caller who leaves waits for the server to stop before the call is cancelled. It takes milliseconds, except
+on a server that is out of breath, which is no reason to crash it."""
 
 
 class Speech(Iterator[SpokenChunk]):
@@ -52,7 +56,7 @@ class Speech(Iterator[SpokenChunk]):
         self.close()
 
     def close(self) -> None:
-        """End the speech; who waits for a chunk gets StopIteration. Waits for the server's last word, at most 2 s."""
+        """End the speech; who waits for a chunk gets StopIteration. Waits for the server's last word."""
         self._call.leave()
         with self._turn, contextlib.suppress(ValueError):  # of a signal handler's call within __next__: it ends itself
             self._chunks.close()
@@ -119,7 +123,7 @@ class _Call:
         self._places.release()
         stream.end_requests()
         try:
-            receiver.join(DRAIN_SECONDS)
+            receiver.join(LAST_WORD_SECONDS)
         finally:
             stream.close()
 
