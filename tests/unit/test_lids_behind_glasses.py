@@ -1,4 +1,4 @@
-"""Lids behind glasses, whose rims hold the face still and lie where a lid's colour is sought: they have to close all the same."""
+"""Lids behind glasses, whose rims hold the face and lie where a lid's colour is sought, have to close all the same."""
 
 from __future__ import annotations
 
