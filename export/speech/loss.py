@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import torch
@@ -11,6 +12,9 @@ from torch.nn import functional
 
 from export.speech.expression import LOOKAHEADS
 from export.speech.targets import CURVES
+
+LEAD_STEPS: Final = 0.75
+"""By how much an answer is ahead of its frame, 12.5 ms: so late come the lips out of the smoothing of `motion`."""
 
 MISSED: Final = torch.tensor([[2.0], [1.0]])
 """Weight of a missed closure and of a missed f or v: lips left open on p, b, m are seen, extra closures hardly."""
@@ -34,20 +38,33 @@ def uncorrelated(gap: Tensor, wanted: Tensor) -> Tensor:
     return ((1 - r) * speaks).sum() / speaks.sum().clamp(min=1)
 
 
+def led(curves: Tensor, lookahead: int, past: int) -> Tensor:
+    """Return what answers with `lookahead` are held to: `curves` [..., n] at their instants, [..., n - past].
+
+    The last answer stands at the last of n steps and is for `lookahead` - LEAD_STEPS steps before.
+    """
+    whole = math.floor(LEAD_STEPS)
+    part = LEAD_STEPS - whole
+    steps = curves.shape[-1]
+    before, behind = (curves[..., past - lookahead + more : steps - lookahead + more] for more in (whole, whole + 1))
+    return (1 - part) * before + part * behind
+
+
 def lips_loss(logits: list[Tensor], lips: Tensor, visemes: Tensor, past: int) -> Tensor:
     """Mean loss over the look-aheads.
 
     `logits` holds [batch, 19, m] for each of LOOKAHEADS, the last of m standing at the last step of `lips`
-    [batch, 4, n] and `visemes` [batch, n], and answers for LOOKAHEADS steps before. `past` says how many of the n steps
-    come first that an answer may depend on but is not asked for.
+    [batch, 4, n] and `visemes` [batch, n], and answers for LOOKAHEADS less LEAD_STEPS before. `past` says how many of
+    the n steps come first that an answer may depend on but is not asked for.
     """
     total = torch.zeros(())
     steps = lips.shape[2]
     for frames, (lookahead, output) in enumerate(zip(LOOKAHEADS, logits, strict=True)):
         weight = 1 - OTHERS_WEIGHT * (len(LOOKAHEADS) - 1) if frames == LOOKAHEAD_FRAMES else OTHERS_WEIGHT
         output = output[:, :, past - steps :].float()
-        shapes = lips[:, :, past - lookahead : steps - lookahead]
-        classes = visemes[:, past - lookahead : steps - lookahead]
+        shapes = led(lips, lookahead, past)
+        nearest = lookahead - round(LEAD_STEPS)
+        classes = visemes[:, past - nearest : steps - nearest]
         total = total + weight * (
             4 * functional.mse_loss(output[:, 0], shapes[:, 0])
             + CORRELATION_WEIGHT * uncorrelated(output[:, 0], shapes[:, 0])

@@ -33,7 +33,7 @@ from export.speech.augment import GENTLE, STRONG
 from export.speech.encoder import LogMel, SpeechEncoder
 from export.speech.expression import LOOKAHEADS, TEMPORAL, Expression
 from export.speech.features import Voice, load_corpus
-from export.speech.loss import lips_loss
+from export.speech.loss import led, lips_loss
 from export.speech.muon import optimisers
 from export.speech.passages import HELD_OUT, NEGATIVES, RECORDED, Batch, Passages
 from export.speech.targets import TARGET_RATE
@@ -117,9 +117,8 @@ def gap_correlation(networks: nn.Module, voices: list[Voice]) -> float:
         with torch.inference_mode():
             gap = networks(mel)[LOOKAHEAD_FRAMES][0, 0]
         target = voice.lips[0, first:].float()
-        skipped = len(target) - len(gap)
         predicted.append(gap)
-        wanted.append(target[skipped - lookahead : len(target) - lookahead])
+        wanted.append(led(target, lookahead, len(target) - len(gap)))
     networks.train()
     return float(torch.corrcoef(torch.stack([torch.cat(predicted), torch.cat(wanted)]))[0, 1])
 

@@ -17,7 +17,7 @@ from export.speech.corpus.shard import Utterance, save_shard  # noqa: E402
 from export.speech.evaluate import faces_of  # noqa: E402
 from export.speech.expression import LOOKAHEADS, TEMPORAL  # noqa: E402
 from export.speech.features import load_corpus  # noqa: E402
-from export.speech.loss import lips_loss, uncorrelated  # noqa: E402
+from export.speech.loss import LEAD_STEPS, led, lips_loss, uncorrelated  # noqa: E402
 from export.speech.passages import BATCH, PASSAGE, RECORDED_SHARE, SILENCE, Passages, voice_weights  # noqa: E402
 from export.speech.train import Networks, fit, mean_of, train, trained  # noqa: E402
 
@@ -110,6 +110,13 @@ def test_the_correlation_in_the_loss_sees_shape_and_not_scale() -> None:
     assert float(uncorrelated(torch.rand(3, 50), torch.zeros(3, 50))) == 0.0
 
 
+def test_answers_are_ahead_of_their_frames_by_the_lead_alone() -> None:
+    """Half a frame too far would be lips that move before the sound, which viewers forgive least."""
+    ramp = torch.arange(40.0)[None, None]  # each step's value is its own place
+    for lookahead in LOOKAHEADS:
+        torch.testing.assert_close(led(ramp, lookahead, 12)[0, 0], torch.arange(12.0, 40.0) - lookahead + LEAD_STEPS)
+
+
 def test_loss_holds_each_head_to_its_own_instant() -> None:
     """A look-ahead trained one step off comes out as lips 17 ms out of step, in no way visible in the loss."""
     steps, past = 60, 20
@@ -119,10 +126,12 @@ def test_loss_holds_each_head_to_its_own_instant() -> None:
     perfect = []
     for lookahead in LOOKAHEADS:
         answer = torch.zeros(2, 19, steps)
-        answer[:, :2, lookahead:] = lips[:, :2, : steps - lookahead]
-        answer[:, 2:4, lookahead:] = torch.logit(lips[:, 2:, : steps - lookahead], eps=1e-4)
+        at = led(lips, lookahead, past)
+        answer[:, :2, past:] = at[:, :2]
+        answer[:, 2:4, past:] = torch.logit(at[:, 2:], eps=1e-4)
         one_hot = torch.nn.functional.one_hot(visemes, 15).float().transpose(1, 2) * 20
-        answer[:, 4:, lookahead:] = one_hot[:, :, : steps - lookahead]
+        nearest = lookahead - round(LEAD_STEPS)
+        answer[:, 4:, nearest:] = one_hot[:, :, : steps - nearest]
         perfect.append(answer)
     best = lips_loss(perfect, lips, visemes, past)
     for head in range(len(LOOKAHEADS)):

@@ -8,8 +8,11 @@ import time
 from pathlib import Path
 
 from export.speech import corpus
+from export.speech.corpus.music import SHARD as MUSIC
+from export.speech.corpus.music import write_music
 from export.speech.corpus.negatives import SHARD as NEGATIVES
 from export.speech.corpus.negatives import write_negatives
+from export.speech.corpus.recorded import SOURCES
 from export.speech.corpus.shard import VoiceMissing, write_shard
 from export.speech.corpus.voices import DEBIAN_PACKAGES, shards
 
@@ -52,6 +55,12 @@ def main(arguments: list[str] | None = None) -> int:
     path = options.out / f"{NEGATIVES}.npz"
     if not path.exists() and NEGATIVES.startswith(options.only):
         print(f"{NEGATIVES}: {write_negatives(path, 60 * 25 * options.scale, options.seed) / 60:.1f} min", flush=True)
+    path = options.out / f"{MUSIC}.npz"
+    if not path.exists() and MUSIC.startswith(options.only):
+        try:
+            print(f"{MUSIC}: {write_music(path, SOURCES, 60 * 27 * options.scale) / 60:.1f} min", flush=True)
+        except ValueError as error:
+            print(f"{MUSIC}: left out: {error}", file=sys.stderr, flush=True)
     if not present:
         print(f"no voice could speak: install {' '.join(DEBIAN_PACKAGES)}", file=sys.stderr)
         return 1
