@@ -13,7 +13,7 @@ import pytest
 from facestream.contract import SAMPLE_RATE
 
 from export.speech.aligner import Audio, Word
-from export.speech.corpus import drascula, recorded, schwa
+from export.speech.corpus import closures, drascula, recorded, schwa
 from export.speech.corpus.rob_northen import unpack
 from export.speech.corpus.shard import Utterance, VoiceMissing
 from export.speech.corpus.steel_sky import FIRST_SPEECH, FIRST_TEXT, HEADER, SteelSky, codes
@@ -202,3 +202,17 @@ def test_no_speaker_of_the_judge_is_learnt_from() -> None:
     names = [shard.name for shard in recorded.recorded_shards()]
     assert len(set(names)) == len(names)
     assert all(name.startswith("recorded_") for name in names)
+
+
+@pytest.mark.parametrize("shift", [-0.02, 0.0, 0.03])
+def test_times_that_are_off_the_sound_are_seen(shift: float) -> None:
+    """An aligner that is late by 30 ms teaches lips that close late; its figure must say so."""
+    time = np.arange(int(0.6 * SAMPLE_RATE)) / SAMPLE_RATE
+    voice = np.asarray(sum(np.sin(2 * np.pi * 125 * k * time) / k for k in range(1, 24)))
+    closed = (time > 0.25) & (time < 0.33)
+    audio = (0.2 * voice * ~closed + 0.0005 * voice).astype(np.float32)
+    stated = [("AA", 0.0, 0.25), ("P", 0.25, 0.33), ("AA", 0.33, 0.45), ("T", 0.45, 0.5), ("SIL", 0.5, 0.6)]
+    moved = [(name, start + shift, end + shift) for name, start, end in stated]
+    found = list(closures.delays(Utterance(audio, moved)))
+    assert len(found) == 1
+    assert found[0] == pytest.approx(-shift, abs=0.005)
