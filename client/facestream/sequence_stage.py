@@ -16,6 +16,7 @@ import numpy as np
 from facestream.admission import Door
 from facestream.array_namespace import HOST, Array, ArrayNamespace, choose
 from facestream.contract import SESSION_LOST, STATE_IDLE_SECONDS
+from facestream.resent_tensors import ResentTensors
 from facestream.sequence import BadInput, SequenceError, SequenceTable, State
 from facestream.triton_tensor import from_triton, to_triton
 
@@ -39,6 +40,10 @@ class SequenceStage(abc.ABC, Generic[State]):
     """Whether the stage can work on a GPU. Where Triton puts its instance on one, `step_together` is called instead of
     `step`, and `arrays` are the GPU's."""
 
+    resends: ClassVar[int] = 0
+    """How many arrays a stage that sends the same ones for every frame has at hand at most, see ResentTensors; none of
+    them may ever be written to."""
+
     arrays: ArrayNamespace = HOST
     """Where the stage's own arrays live."""
 
@@ -49,6 +54,7 @@ class SequenceStage(abc.ABC, Generic[State]):
         self._inputs = [tensor["name"] for tensor in config["input"]]
         if self.for_device:
             self.arrays = choose(args)
+        self._sent = ResentTensors(self.resends) if self.resends and not self.arrays.on_device else None
         self._sessions = SequenceTable(self.create, admit=Door().admit if self.is_door else None)
         self.load(args["model_repository"])
         self._closing = threading.Event()
@@ -97,7 +103,13 @@ class SequenceStage(abc.ABC, Generic[State]):
                 outputs = self.step(state, self._read(request))
         except Exception as error:  # a fault of this stage must not fail the other sessions of the same call
             return self._refusal(error)
-        return pb_utils.InferenceResponse([to_triton(name, array[np.newaxis]) for name, array in outputs.items()])
+        return pb_utils.InferenceResponse([self._outgoing(name, array) for name, array in outputs.items()])
+
+    def _outgoing(self, name: str, array: Array) -> Any:
+        """The tensor of an output, the same one where the array was sent before and the stage sends again."""
+        if self._sent is None:
+            return to_triton(name, array[np.newaxis])
+        return self._sent.tensor(name, array)
 
     def _respond_together(self, requests: list[Any]) -> list[Any]:
         """The same for all requests of a call, of which the stage makes one piece of work."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from avatar_shelf import AvatarChoice, AvatarShelf
+from facestream.avatar.layers_canvas import AVATAR_TENSORS
 from facestream.avatar_name import decode_avatar_name
 from facestream.contract import AVATARS_VARIABLE
 from facestream.quality import Quality, Tiers, check_quality
@@ -34,6 +35,7 @@ class TritonPythonModel(SequenceStage[_Choice]):
     """Triton's entry point."""
 
     for_device = True
+    resends = 16 * (len(AVATAR_TENSORS) + 1)  # of so many avatars at a time: 24 MB of shared memory
 
     def load(self, model_folder: str) -> None:
         store = Path(model_folder)
