@@ -49,6 +49,19 @@ def test_answers_stay_when_the_network_runs_again(file: Path, runtime: str) -> N
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_lent_answers_are_right_until_the_next_run(file: Path, runtime: str) -> None:
+    """A frame that is passed on at once is not copied; sessions that share a batch get answers of their own."""
+    network = load(file, runtime, threads=1, batched=True)
+    ones = np.ones((1, 2), np.float32)
+    product, total = run_batch(network, {"A": ones * 3, "B": ones * 2}, ["PRODUCT", "SUM"], lent=True)
+    np.testing.assert_array_equal(product, [[6, 6]])
+    np.testing.assert_array_equal(total, [[5, 5]])
+    several = np.arange(6, dtype=np.float32).reshape(3, 2)
+    (total,) = run_batch(network, {"A": several, "B": several}, ["SUM"], lent=True)
+    np.testing.assert_array_equal(total, several * 2)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_the_free_batch_dimension_is_seen(file: Path, runtime: str) -> None:
     network = load(file, runtime, threads=1, batched=True)
     assert network.inputs["A"] == TensorSpec("A", FP32, (-1, 2))

@@ -54,9 +54,11 @@ class TritonPythonModel:
             raise pb_utils.TritonModelException(f"model '{name}': {error}") from error
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        return [self._answer(request) for request in requests]
+        # The backend copies what an answer holds when all of them are there: only a single one may lie in the network's
+        # own memory, of up to 1.2 MB.
+        return [self._answer(request, lent=len(requests) == 1) for request in requests]
 
-    def _answer(self, request: Any) -> Any:
+    def _answer(self, request: Any, lent: bool) -> Any:
         try:
             feeds = {tensor.name(): from_triton(tensor) for tensor in request.inputs()}
             missing = [name for name in self.network.inputs if name not in feeds]
@@ -64,9 +66,9 @@ class TritonPythonModel:
                 raise network.NetworkError(f"input {', '.join(missing)} is missing")
             wanted = list(request.requested_output_names())
             if self.batched:
-                results = network.run_batch(self.network, feeds, wanted)
+                results = network.run_batch(self.network, feeds, wanted, lent=lent)
             else:
-                results = self.network.run(feeds, wanted)
+                results = self.network.run(feeds, wanted, lent=lent)
         except Exception as error:  # one bad request must not take the others of its batch along
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))
         return pb_utils.InferenceResponse([to_triton(name, array) for name, array in zip(wanted, results, strict=True)])

@@ -49,8 +49,8 @@ class Network(Protocol):
     inputs: dict[str, TensorSpec]
     outputs: dict[str, TensorSpec]
 
-    def run(self, feeds: Mapping[str, Array], wanted: Sequence[str]) -> list[Array]:
-        """The `wanted` outputs; the caller owns the arrays."""
+    def run(self, feeds: Mapping[str, Array], wanted: Sequence[str], *, lent: bool = False) -> list[Array]:
+        """The `wanted` outputs; the caller owns the arrays, or with `lent` may read them until the next run."""
 
 
 class OnnxRuntimeNetwork:
@@ -72,7 +72,7 @@ class OnnxRuntimeNetwork:
         self.inputs = {spec.name: spec for spec in map(_spec, self._session.get_inputs())}
         self.outputs = {spec.name: spec for spec in map(_spec, self._session.get_outputs())}
 
-    def run(self, feeds: Mapping[str, Array], wanted: Sequence[str]) -> list[Array]:
+    def run(self, feeds: Mapping[str, Array], wanted: Sequence[str], *, lent: bool = False) -> list[Array]:
         return list(self._session.run(list(wanted), dict(feeds)))
 
 
@@ -102,10 +102,11 @@ class OpenVinoNetwork:
         except RuntimeError as error:
             raise NetworkError(f"OpenVINO cannot load {file}: {error}") from error
 
-    def run(self, feeds: Mapping[str, Array], wanted: Sequence[str]) -> list[Array]:
+    def run(self, feeds: Mapping[str, Array], wanted: Sequence[str], *, lent: bool = False) -> list[Array]:
         # share_inputs: read in place; the outputs lie in the request's own memory, which the next run overwrites.
         self._request.infer(dict(feeds), share_inputs=True, share_outputs=True)
-        return [self._request.get_tensor(name).data.copy() for name in wanted]
+        made = [self._request.get_tensor(name).data for name in wanted]
+        return made if lent else [array.copy() for array in made]
 
 
 def load(file: Path, runtime: str, threads: int, batched: bool) -> Network:
@@ -149,17 +150,20 @@ def check(network: Network, inputs: Iterable[TensorSpec], outputs: Iterable[Tens
         raise NetworkError("; ".join(wrong))
 
 
-def run_batch(network: Network, feeds: Mapping[str, Array], wanted: Sequence[str]) -> list[Array]:
+def run_batch(
+    network: Network, feeds: Mapping[str, Array], wanted: Sequence[str], *, lent: bool = False
+) -> list[Array]:
     """Run a batch of items one after the other, and stack what comes out.
 
-    feeds: one array [n, ...] for each input. Returns one array [n, ...] for each wanted output.
+    feeds: one array [n, ...] for each input. Returns one array [n, ...] for each wanted output; with `lent` they need
+    not last longer than until the next run.
 
     One by one, because on a few cores a batch of convolutions takes as long as its items in turn (measured: no gain at
     batch 4), and because a session's picture then cannot depend, not even in the last bit, on who shares its batch.
     """
     count = next(iter(feeds.values())).shape[0]
     if count == 1:
-        return network.run(feeds, wanted)
+        return network.run(feeds, wanted, lent=lent)
     items = [network.run({name: array[i : i + 1] for name, array in feeds.items()}, wanted) for i in range(count)]
     return [np.concatenate([item[k] for item in items]) for k in range(len(wanted))]
 
