@@ -15,6 +15,7 @@ from facestream.contract import NETWORKS_VARIABLE, VIDEO_ENCODER_VARIABLE
 from facestream.sequence import SessionLost
 from h264_codec import NVENC, X264
 from h264_encoder import H264Encoder, create_context
+from i420 import to_i420
 from nv12 import to_nv12
 
 from tests.unit.triton_stub import DeviceNamespace
@@ -264,8 +265,7 @@ def test_processors_stream_is_the_one_that_it_always_was() -> None:
     }
     expected = []
     for index in range(8):
-        frame = av.VideoFrame.from_ndarray(picture(index), format="rgb24")
-        frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+        frame = to_i420(picture(index))
         frame.pts = index
         if index == 2:
             frame.pict_type = av.video.frame.PictureType.I

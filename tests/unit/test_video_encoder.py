@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from facestream.sequence import SessionLost
 from h264_encoder import H264Encoder
+from i420 import to_i420
+from nv12 import to_nv12
 
 
 def picture(frame: int) -> np.ndarray:
@@ -43,3 +45,32 @@ def test_stream_says_its_colours() -> None:
 def test_frame_out_of_order_ends_the_session() -> None:
     with pytest.raises(SessionLost, match="frame 4 arrived where frame -2 was due"):
         H264Encoder().encode(picture(0), 4)
+
+
+def blocks(frame: np.random.Generator) -> np.ndarray:
+    """Squares of 2 x 2 pixels in the purest colours there are."""
+    return np.repeat(np.repeat(frame.integers(0, 2, (256, 256, 3)) * 255, 2, 0), 2, 1).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        picture(5),
+        np.random.default_rng(1).integers(0, 256, (512, 512, 3)).astype(np.uint8),
+        blocks(np.random.default_rng(2)),
+        np.broadcast_to(np.arange(512, dtype=np.uint16)[:, None, None] // 2, (512, 512, 3)).astype(np.uint8),
+    ],
+    ids=["smooth", "noise", "pure colours", "greys"],
+)
+def test_the_processor_s_planes_are_the_gpu_s(frame: np.ndarray) -> None:
+    """One avatar must not have another skin where the frames come from a GPU: a level is rounding."""
+    planes = to_i420(frame).to_ndarray().astype(int)
+    luma, blue, red = planes[:512], planes[512:640].reshape(256, 256), planes[640:].reshape(256, 256)
+    expected = to_nv12(np, frame[None])[0].astype(int)
+    assert np.abs(luma - expected[:512]).max() <= 1
+    assert np.abs(blue - expected[512:, 0::2]).max() <= 1
+    assert np.abs(red - expected[512:, 1::2]).max() <= 1
+    assert abs((luma - expected[:512]).mean()) < 0.3
+    if (frame == frame[..., :1]).all():
+        assert (blue == 128).all(), "a grey picture is tinted"
+        assert (red == 128).all(), "a grey picture is tinted"

@@ -13,6 +13,7 @@ from facestream.array_namespace import Array
 from facestream.contract import FRAME_RATE, FRAME_SIZE, LOOKAHEAD_FRAMES
 from facestream.sequence import FrameOrder, SessionLost
 from h264_codec import X264, H264Codec
+from i420 import to_i420
 from numpy.typing import NDArray
 
 PixelFormat = Literal["yuv420p", "nv12"]
@@ -80,9 +81,9 @@ class H264Encoder:
         if self.device_frames is not None:
             picture = self.device_frames.frame(frame)
         elif frame.ndim == 3:
-            # Read where it lies: a copy of RGB would take as long as x264 does.
-            picture = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(frame), format="rgb24")
-            picture = picture.reformat(format=self._pixel_format, dst_colorspace="ITU709", dst_color_range="MPEG")
+            picture = to_i420(frame)
+            if self._pixel_format != "yuv420p":
+                picture = picture.reformat(format=self._pixel_format)
         else:
             picture = av.VideoFrame.from_ndarray(frame, format="nv12")
         picture.pts = frame_index + LOOKAHEAD_FRAMES
