@@ -123,3 +123,17 @@ def test_a_hat_goes_with_the_head() -> None:
     hatted[hat] = (30, 60, 140)
     found = hair_mask(hatted, matte, ben.landmarks)
     assert (found > 127)[hat].mean() > 0.9
+
+
+def test_what_is_behind_goes_on_behind_the_person() -> None:
+    """A shelf that ended in a smear at the outline would show where the head was."""
+    rows = np.arange(512)
+    shelves = np.where(rows // 12 % 2 == 0, 60, 200).astype(np.uint8)
+    photo = np.broadcast_to(shelves[:, None, None], (512, 512, 3)).copy()
+    matte = cv2.rectangle(np.zeros((512, 512), np.uint8), (156, 100), (356, 511), 255, -1)
+    photo[matte > 0] = 120
+    behind = backdrop(photo, matte)[0].astype(float)
+    seen = behind[200:400, 164:176].mean(1)
+    assert np.corrcoef(seen, shelves[200:400])[0, 1] > 0.95
+    assert seen.std() > 0.6 * shelves.std()
+    assert behind[200:400, 240:270].std() < 0.2 * shelves.std()  # where no head turns to

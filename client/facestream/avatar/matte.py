@@ -18,6 +18,7 @@ import numpy as np
 import openvino
 import scipy.sparse
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from facestream.avatar import landmark_topology as topology
 from facestream.avatar.landmarks import MODELS
@@ -48,8 +49,14 @@ ROUNDS = 120
 
 STRAY_PX = 10
 """Loose hairs are looked for so far beyond the matte: left in the background they would stand still as specks."""
-STRAY_LEVELS, STRAY_TIMES = 8.0, 4.0
+STRAY_LEVELS, STRAY_TIMES = 6.0, 3.0
 """They differ from the background by more than this, and so many times more than it differs from itself."""
+MIRROR_PX = 48.0
+"""So far inside of the person's outline the background is its own mirror image, ever less."""
+MIRROR_MARGIN_PX = 4.0
+"""The mirror stands half of this beyond the outline: nothing of the person is to be seen in it."""
+OUTLINE_SOFT_PX = 5.0
+"""Smoothing (Gaussian) of the outline that the mirror follows."""
 
 
 class _Segmentation(NamedTuple):
@@ -208,8 +215,8 @@ def _closed_form(photo: Image, start: Floats, open_: NDArray[np.bool_]) -> Float
 def backdrop(photo: Image, matte: Image) -> Image:
     """What is behind the person.
 
-    It is seen only in the rim that a turning head lays bare, some 45 px wide, so it has to continue the background at
-    the person's outline, and be calm further in.
+    It is seen only in the rim that a turning head lays bare, some 45 px wide: there the background's mirror image goes
+    on, further in it is smooth.
 
     Args:
         photo: aligned portrait, RGB [512, 512, 3].
@@ -224,27 +231,54 @@ def backdrop(photo: Image, matte: Image) -> Image:
         return np.ascontiguousarray(photo.transpose(2, 0, 1))
     picture = photo.astype(np.float32)
     beside = (cv2.dilate(person, _disc(STRAY_PX)) > 0) & ~hidden
-    hidden |= _strays(picture, hidden, beside)
+    clear = ~(hidden | beside)
+    if clear.any():
+        expected = _pull_push(picture, clear.astype(np.float32))
+        picture = np.where(_strays(picture, expected, clear, beside)[..., None], expected, picture)
     filled = _pull_push(picture, (~hidden).astype(np.float32))
-    result = np.where(hidden[..., None], filled, photo)
-    return np.ascontiguousarray(np.clip(np.round(result), 0, 255).astype(np.uint8).transpose(2, 0, 1))
+    picture = _mirrored(np.where(hidden[..., None], filled, picture), hidden)
+    return np.ascontiguousarray(np.clip(np.round(picture), 0, 255).astype(np.uint8).transpose(2, 0, 1))
 
 
-def _strays(picture: Floats, hidden: NDArray[np.bool_], beside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _mirrored(picture: Floats, hidden: NDArray[np.bool_]) -> Floats:
+    """The picture [H, W, 3] whose `hidden` part shows, near its outline, what lies as far beyond: edges go on there.
+
+    Farther in than MIRROR_PX it stays as it is.
+    """
+    inside = cv2.GaussianBlur(hidden.astype(np.float32), (0, 0), OUTLINE_SOFT_PX) > 0.5  # hair has no smooth outline
+    away, nearest = distance_transform_edt(inside, return_indices=True)
+    rows, columns = np.mgrid[0 : hidden.shape[0], 0 : hidden.shape[1]].astype(np.float32)
+    down, across = (
+        cv2.GaussianBlur((to - at).astype(np.float32), (0, 0), OUTLINE_SOFT_PX)
+        for to, at in zip(nearest, (rows, columns), strict=True)
+    )
+    step = (2.0 * away + MIRROR_MARGIN_PX) / (np.hypot(down, across) + 1e-6)
+    x, y = (columns + across * step).astype(np.float32), (rows + down * step).astype(np.float32)
+    there = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    seen = cv2.remap((~hidden).astype(np.float32), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    share = np.clip(1.0 - away / MIRROR_PX, 0.0, 1.0)
+    share = cv2.GaussianBlur(
+        (share * share * (3.0 - 2.0 * share) * (seen > 0.99) * inside).astype(np.float32), (0, 0), 2.0
+    )
+    share = (share * inside * hidden * np.clip(away / MIRROR_MARGIN_PX, 0.0, 1.0))[..., None]
+    mirrored: Floats = (picture + share * (there - picture)).astype(np.float32)
+    return mirrored
+
+
+def _strays(
+    picture: Floats, expected: Floats, clear: NDArray[np.bool_], beside: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
     """[H, W] which of the pixels `beside` the person are loose hairs that the matte has missed.
 
-    They differ from what the background farther away lets expect, by more than that background differs from itself.
+    They differ from what the `clear` background farther away lets expect, by more than that differs from itself.
     """
-    clear = ~(hidden | beside)
-    if not clear.any():
-        return np.zeros_like(hidden)
-    differs = np.abs(picture - _pull_push(picture, clear.astype(np.float32))).max(2)
-    # Of the clear background, what is lost when it is made as smooth as a fill is.
+    # What is lost when the background is made as smooth as `expected` is.
     rough = np.abs(picture - cv2.GaussianBlur(picture, (0, 0), STRAY_PX / 2.0)).max(2) * clear
     near = cv2.GaussianBlur(clear.astype(np.float32), (0, 0), STRAY_PX)
     usual = cv2.GaussianBlur(rough, (0, 0), STRAY_PX) / np.maximum(near, 1e-3)
-    found: NDArray[np.bool_] = beside & (differs > STRAY_LEVELS + STRAY_TIMES * usual)
-    return (cv2.dilate(found.astype(np.uint8), _disc(1)) > 0) & beside
+    found = np.abs(picture - expected).max(2) > STRAY_LEVELS + STRAY_TIMES * usual
+    strays: NDArray[np.bool_] = (cv2.dilate((found & beside).astype(np.uint8), _disc(2)) > 0) & beside
+    return strays
 
 
 def _pull_push(picture: Floats, weight: Floats) -> Floats:
