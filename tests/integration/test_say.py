@@ -85,14 +85,19 @@ def test_first_sound_comes_before_the_sentence_is_spoken_to_its_end(speaker: Tri
     """The time to the first lip movement must not grow with the length of the sentence."""
     text = "and one more word " * 100
     spoken(speaker.grpc_url, "Warm up.")
-    begin = time.monotonic()
-    times, samples = [], 0
-    for response in raw(speaker.grpc_url, build_speech_request("0", text, "", 1.0, emotion_vector(None))):
-        if parse_speech_response(response) is not None:
-            times.append(time.monotonic() - begin)
-            samples += CHUNK_SAMPLES
-    assert samples / 24_000 > 60
-    assert times[0] < times[-1] / 4
+    shares = []
+    for _ in range(5):  # a busy machine may hold up any of them; one that waits for the end does so in all
+        begin = time.monotonic()
+        times = [
+            time.monotonic() - begin
+            for response in raw(speaker.grpc_url, build_speech_request("0", text, "", 1.0, emotion_vector(None)))
+            if parse_speech_response(response) is not None
+        ]
+        assert len(times) / FRAME_RATE > 60
+        shares.append(times[0] / times[-1])
+        if shares[-1] < 0.25:
+            return
+    pytest.fail(f"the first sound came after {min(shares):.0%} of the time that all of it takes")
 
 
 def test_two_users_hear_their_own_text(speaker: TritonServer) -> None:
