@@ -79,7 +79,8 @@ class Chain:
             else:
                 stage_network = self._networks[stage]
                 wanted = list(stage_network.outputs)
-                made = stage_network.run({name: tensors[name] for name in stage_network.inputs}, wanted)
+                # Lent, as on the server: nothing of a frame is needed once the next one is drawn.
+                made = stage_network.run({name: tensors[name] for name in stage_network.inputs}, wanted, lent=True)
                 tensors.update(zip(wanted, made, strict=True))
             self.milliseconds[stage].append(1000 * (time.perf_counter() - began))
             self.processor[stage].append(1000 * (time.process_time() - used))
