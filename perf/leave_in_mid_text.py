@@ -172,7 +172,8 @@ def leave(way: str, leaves: int, clients: int) -> dict[str, Any]:
                 deaths[signal.Signals(-status).name if status < 0 else f"exit status {status}"] += 1
             else:
                 assert list(TextToSpeech(server.grpc_url).speak("Hello.")), "the next user must be heard"
-        print(f"{way}: {len(seconds)} leaves, {sum(deaths.values())} crashes", flush=True)
+        if deaths:
+            print(f"{way}: {len(seconds)} leaves, {sum(deaths.values())} crashes", flush=True)
     crashes, count = sum(deaths.values()), len(seconds)
     low = chi2.ppf(0.025, 2 * crashes) / 2 if crashes else 0.0
     high = chi2.ppf(0.975, 2 * crashes + 2) / 2
@@ -196,23 +197,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=ROOT / "perf" / "results", metavar="DIR")
     options = parser.parse_args(arguments)
 
-    figures = {way: leave(way, options.leaves, options.clients) for way in options.ways}
-    for way, found in figures.items():
+    file = options.results / machine.slug() / "leave_in_mid_text.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figures: dict[str, dict[str, Any]] = {}
+    for way in options.ways:
+        found = figures[way] = leave(way, options.leaves, options.clients)
         rate = found["crashes_in_1000_leaves"]
         print(
             f"{way:<7} {found['leaves']} leaves, {found['crashes']} crashes: {rate['rate']:.2f} in a thousand "
             f"({rate['low']:.2f} to {rate['high']:.2f}); leaving took {found['leaving_ms']['p50']:.1f} ms, "
-            f"at most {found['leaving_ms']['max']:.0f}"
+            f"at most {found['leaving_ms']['max']:.0f}",
+            flush=True,
         )
-    result = {
-        "machine": machine.describe(),
-        "date": datetime.date.today().isoformat(),
-        "clients": options.clients,
-        "ways": rounded(figures),
-    }
-    file = options.results / machine.slug() / "leave_in_mid_text.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(result, indent=2) + "\n")
+        result = {
+            "machine": machine.describe(),
+            "date": datetime.date.today().isoformat(),
+            "clients": options.clients,
+            "ways": rounded(figures),
+        }
+        file.write_text(json.dumps(result, indent=2) + "\n")  # after each: one that crashes often takes long
     print(f"\nwrote {file}")
     return 1 if figures.get("stop", {}).get("crashes") else 0
 
