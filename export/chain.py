@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from facestream.avatar.adapter import check_adapter
 from facestream.avatar.bundle import load_bundle
+from facestream.avatar.drawing_stages import STAGES, Graph, draw_stages
 from facestream.contract import CHUNK_SAMPLES, LOOKAHEAD_FRAMES
 from facestream.parameters import EMOTIONS
 from numpy.typing import NDArray
@@ -24,7 +26,7 @@ Floats = NDArray[np.float32]
 Tensors = dict[str, NDArray[Any]]
 
 SPEECH_NETWORKS: Final = ("speech_encoder", "expression")
-FACE_NETWORKS: Final = ("face_geometry", "renderer", "compositor")
+FACE_NETWORKS: Final = STAGES
 """Networks of the chain in their order; the stage `motion` stands between the two groups."""
 
 
@@ -58,6 +60,16 @@ def onnx_files(repository: Path = REPOSITORY) -> dict[str, Path]:
     return {stage: repository / stage / "1" / "model.onnx" for stage in (*SPEECH_NETWORKS, *FACE_NETWORKS)}
 
 
+def load_graphs(files: Mapping[str, Path]) -> dict[str, OnnxGraph]:
+    """The networks of some ONNX files, by stage; several chains may share them, one after the other.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: ONNX Runtime cannot load one.
+    """
+    return {stage: OnnxGraph(path) for stage, path in files.items()}
+
+
 def stage_folder(repository: Path, stage: str) -> None:
     """Let the classes of a Python stage be imported, as Triton does."""
     folder = str(repository / stage / "1")
@@ -68,15 +80,15 @@ def stage_folder(repository: Path, stage: str) -> None:
 class SpeechChain:
     """audio_frontend, speech_encoder, expression and motion of one session."""
 
-    def __init__(self, files: Mapping[str, Path], repository: Path = REPOSITORY, seed: int = 1) -> None:
-        """`files` gives the ONNX file of each of SPEECH_NETWORKS; `seed` is the session's correlation id."""
+    def __init__(self, graphs: Mapping[str, Graph], repository: Path = REPOSITORY, seed: int = 1) -> None:
+        """`graphs` are the SPEECH_NETWORKS; `seed` is the session's correlation id."""
         for stage in ("audio_frontend", "motion"):
             stage_folder(repository, stage)
         from analysis_window import AnalysisWindow
         from face_motion import FaceMotion
 
         self._window, self._motion = AnalysisWindow(), FaceMotion(seed)
-        self._networks = [OnnxGraph(files[stage]) for stage in SPEECH_NETWORKS]
+        self._graphs = [graphs[stage] for stage in SPEECH_NETWORKS]
 
     def step(self, sound: Floats, emotion: Floats | None = None) -> Tensors:
         """All tensors of the request with `sound` [800], [1, ...] each, FRAME_INDEX among them."""
@@ -86,8 +98,8 @@ class SpeechChain:
             "PROSODY": np.array([prosody], np.float32),
             "FRAME_INDEX": np.array([[index]], np.int64),
         }
-        for network in self._networks:
-            tensors.update(network(tensors))
+        for graph in self._graphs:
+            tensors.update(graph(tensors))
         felt = np.zeros(len(EMOTIONS), np.float32) if emotion is None else emotion
         shown = self._motion.step(tensors["SPEECH_FACE"][0], tensors["PROSODY"][0], felt, index)
         tensors["PARAMETERS"] = shown[None].astype(np.float32)
@@ -97,25 +109,31 @@ class SpeechChain:
 class FaceChain:
     """face_geometry, renderer, stabilizer (of tier `fast`) and compositor of one session."""
 
-    def __init__(self, files: Mapping[str, Path], avatar: Path, repository: Path = REPOSITORY) -> None:
-        """`files` gives the ONNX file of each of FACE_NETWORKS; `avatar` is a bundle."""
+    def __init__(self, graphs: Mapping[str, Graph], avatar: Path, repository: Path = REPOSITORY) -> None:
+        """`graphs` are the FACE_NETWORKS; `avatar` is a bundle.
+
+        Raises:
+            BundleError: the bundle is broken, or tuned to other networks than the repository's.
+        """
         stage_folder(repository, "stabilizer")
         from canvas_stabilizer import CanvasStabilizer
 
         self._stabilizer = CanvasStabilizer()
-        self._networks = {stage: OnnxGraph(files[stage]) for stage in FACE_NETWORKS}
-        self.avatar: Tensors = {name: np.array(tensor)[None] for name, tensor in load_bundle(avatar).tensors.items()}
+        self._graphs = graphs
+        bundle = load_bundle(avatar)
+        check_adapter(bundle, repository / "avatar_store")
+        self.avatar: Tensors = {name: np.array(tensor)[None] for name, tensor in bundle.tensors.items()}
         """The avatar's tensors, [1, ...] each."""
 
     def step(self, parameters: Floats, frame_index: int) -> Tensors:
         """All tensors of a frame, [1, ...] each, without the avatar's, for PARAMETERS [73]."""
         tensors: Tensors = {"PARAMETERS": parameters[None], "FRAME_INDEX": np.array([[frame_index]], np.int64)}
-        for stage in FACE_NETWORKS:
-            if stage == "compositor":
-                texture, flow = tensors["CANVAS_TEXTURE"][0], tensors["CANVAS_FLOW"][0]
-                tensors["STABLE_TEXTURE"] = self._stabilizer.step(texture, flow, frame_index)[None]
-            tensors.update(self._networks[stage]({**self.avatar, **tensors}))
-        return tensors
+        drawn = draw_stages(
+            self._graphs,
+            {**self.avatar, **tensors},
+            lambda texture, flow: self._stabilizer.step(texture, flow, frame_index),
+        )
+        return {name: tensor for name, tensor in drawn.items() if name not in self.avatar}
 
 
 def chunks(sound: Floats, frames: int) -> Iterable[Floats]:

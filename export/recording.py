@@ -39,7 +39,7 @@ from google.protobuf import text_format
 from numpy.typing import NDArray
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 
-from export.chain import FaceChain, Floats, SpeechChain, Tensors, chunks, onnx_files, session
+from export.chain import FaceChain, Floats, SpeechChain, Tensors, chunks, load_graphs, onnx_files, session
 from export.ensembles import ENSEMBLES, REPOSITORY, Ensemble, read_config, read_stages, wire
 from export.networks import NETWORKS
 
@@ -355,9 +355,9 @@ def _server(repository: Path) -> Iterator[str]:
 
 
 def _in_process(repository: Path, speaker: Speaker, sound: list[Floats]) -> Iterator[Tensors]:
-    files = onnx_files(repository)
+    graphs = load_graphs(onnx_files(repository))
     bundle = repository / "avatar_store" / "avatars" / f"{speaker.avatar}.avatar"
-    speech, face = SpeechChain(files, repository, SEED), FaceChain(files, bundle, repository)
+    speech, face = SpeechChain(graphs, repository, SEED), FaceChain(graphs, bundle, repository)
     for tensors in session(speech, face, sound, emotion_vector(speaker.emotion)):
         yield {**face.avatar, **tensors}
 

@@ -1,7 +1,7 @@
 """The frames of a stream without a server: sound to parameters to pictures, by the model repository's own stages.
 
-The networks run in this process, the Python stages' classes are taken from their folders, and every request carries
-800 samples as on the server: the look-ahead, the smoothing of `motion` and the memory of `stabilizer` are the stream's.
+Both chains of export.chain, kept ready for one sound or face after the other: the speech networks in ONNX Runtime,
+those that draw in OpenVINO, which takes half the time of it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from facestream.avatar.bundle import load_bundle
-from facestream.avatar.preview import FacePreview, Image
+from facestream.avatar.preview import Image, OpenVinoGraph
 from facestream.contract import CHUNK_SAMPLES, LOOKAHEAD_FRAMES
-from facestream.parameters import EMOTIONS
 from numpy.typing import NDArray
 
-from export.chain import stage_folder
+from export.chain import FACE_NETWORKS, SPEECH_NETWORKS, FaceChain, SpeechChain, chunks, load_graphs, onnx_files
 
 Floats = NDArray[np.float32]
 
@@ -30,37 +28,20 @@ class SpokenFace:
 
     def __init__(self, repository: Path = REPOSITORY, seed: int = 1) -> None:
         """`seed` is the session's: another one blinks and sways at other times."""
-        import onnxruntime
-
-        stage_folder(repository, "audio_frontend")
-        stage_folder(repository, "motion")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        self._encoder, self._expression = (
-            onnxruntime.InferenceSession(
-                str(repository / stage / "1" / "model.onnx"), options, providers=["CPUExecutionProvider"]
-            )
-            for stage in ("speech_encoder", "expression")
-        )
+        files = onnx_files(repository)
+        self._graphs = load_graphs({stage: files[stage] for stage in SPEECH_NETWORKS})
+        self._repository = repository
         self._seed = seed
 
     def __call__(self, audio: Floats) -> Floats:
-        """PARAMETERS [n, 73] of the n whole frames of `audio` [samples], 24 kHz: preroll dropped, end flushed."""
-        from analysis_window import AnalysisWindow
-        from face_motion import FaceMotion
+        """PARAMETERS [n, 73] of the n whole frames of `audio` [samples], 24 kHz: preroll dropped, end flushed.
 
-        window, motion = AnalysisWindow(), FaceMotion(self._seed)
-        frames = len(audio) // CHUNK_SAMPLES
-        chunks = np.zeros((frames + LOOKAHEAD_FRAMES, CHUNK_SAMPLES), np.float32)
-        chunks[:frames] = audio[: frames * CHUNK_SAMPLES].reshape(frames, CHUNK_SAMPLES)
-        emotion = np.zeros(len(EMOTIONS), np.float32)
-        shown = []
-        for chunk in chunks:
-            samples, prosody, frame_index = window.push(chunk)
-            (embedding,) = self._encoder.run(["EMBEDDING"], {"AUDIO_WINDOW": samples[None]})
-            (face,) = self._expression.run(["SPEECH_FACE"], {"EMBEDDING": embedding})
-            shown.append(motion.step(face[0], np.array(prosody, np.float32), emotion, frame_index))
-        return np.asarray(shown[LOOKAHEAD_FRAMES:], np.float32)
+        Raises:
+            ValueError: the sound is shorter than one frame.
+        """
+        chain = SpeechChain(self._graphs, self._repository, self._seed)
+        shown = [chain.step(chunk)["PARAMETERS"][0] for chunk in chunks(audio, len(audio) // CHUNK_SAMPLES)]
+        return np.array(shown[LOOKAHEAD_FRAMES:], np.float32)
 
 
 class DrawnAvatar:
@@ -77,18 +58,16 @@ class DrawnAvatar:
             raise FileNotFoundError(
                 f"avatar is {str(avatar)!r}, expected the name of a bundle in {AVATARS} or its path"
             )
-        stage_folder(repository, "stabilizer")
         self.path = path
-        self._preview = FacePreview(repository, load_bundle(path))
+        files = onnx_files(repository)
+        self._graphs = {stage: OpenVinoGraph(files[stage]) for stage in FACE_NETWORKS}
+        self._repository = repository
 
     def tensors(self, parameters: Iterable[Floats]) -> Iterator[dict[str, NDArray[Any]]]:
         """All tensors of the frames of one session, whose PARAMETERS [73] come one after the other."""
-        from canvas_stabilizer import CanvasStabilizer
-
-        stabilizer = CanvasStabilizer()
+        chain = FaceChain(self._graphs, self.path, self._repository)
         for number, vector in enumerate(parameters):
-            index = number - LOOKAHEAD_FRAMES
-            yield self._preview.tensors(vector, lambda texture, flow, at=index: stabilizer.step(texture, flow, at))  # type: ignore[misc]
+            yield {**chain.avatar, **chain.step(vector, number - LOOKAHEAD_FRAMES)}
 
     def frames(self, parameters: Iterable[Floats]) -> Iterator[Image]:
         """The pictures [512, 512, 3], RGB, of one session."""

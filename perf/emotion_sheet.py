@@ -20,6 +20,8 @@ from facestream.parameters import ARKIT, EMOTIONS, INDEX
 from facestream.prosody import Prosody
 from numpy.typing import NDArray
 
+from export.chain import stage_folder
+
 SILENCE = np.array(Prosody(-90.0, 0.0, 0.0, 0.0, -90.0), np.float32)
 VOWEL: Mapping[str, float] = {"jawOpen": 0.22, **both("mouthLowerDown", 0.08), **both("mouthUpperUp", 0.04)}
 ROWS: tuple[tuple[str, float, Mapping[str, float]], ...] = (
@@ -33,9 +35,7 @@ def settled(
     repository: Path, emotion: str, intensity: float, said: Mapping[str, float], seed: int
 ) -> NDArray[np.float32]:
     """PARAMETERS [73] of a session that has felt `emotion` for 4 s, in its moment of the widest open eyes since."""
-    folder = str(repository / "motion" / "1")
-    if folder not in sys.path:
-        sys.path.append(folder)
+    stage_folder(repository, "motion")
     from face_motion import FaceMotion
 
     motion = FaceMotion(seed)

@@ -33,7 +33,7 @@ from facestream.audio import read_sound
 from facestream.contract import LOOKAHEAD_FRAMES
 from numpy.typing import NDArray
 
-from export.chain import FaceChain, OnnxGraph, SpeechChain, chunks, onnx_files
+from export.chain import FaceChain, OnnxGraph, SpeechChain, chunks, load_graphs, onnx_files
 from export.ensembles import REPOSITORY
 from export.networks import FULL, INT8, network
 from export.precision.errors import Errors
@@ -118,8 +118,8 @@ def _pictures(recording: Recording, who: str, numbers: range, textures: Sequence
 
 def _spoken(speech_encoder: Path, who: str, count: int) -> list[Tensors]:
     """FRAMEs of the whole chain with another speech encoder."""
-    files = {**onnx_files(), "speech_encoder": speech_encoder}
-    speech, face = SpeechChain(files), FaceChain(files, AVATARS / f"{who}.avatar")
+    graphs = load_graphs({**onnx_files(), "speech_encoder": speech_encoder})
+    speech, face = SpeechChain(graphs), FaceChain(graphs, AVATARS / f"{who}.avatar")
     heard = [speech.step(sound) for sound in chunks(read_sound(SPEECH).speech, FIRST + count)]
     # The face's stages begin with the first of the frames that are judged, and count from there.
     return [

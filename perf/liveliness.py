@@ -26,6 +26,8 @@ from facestream.contract import CHUNK_SAMPLES, FRAME_RATE, LOOKAHEAD_FRAMES, SAM
 from facestream.parameters import ARKIT, EMOTIONS, INDEX
 from tqdm import tqdm
 
+from export.chain import stage_folder
+
 Floats = npt.NDArray[np.floating[Any]]
 
 STAGES: Final = Path(__file__).parents[1] / "model_repository"
@@ -143,8 +145,7 @@ def listen(audio: npt.NDArray[np.float32], seed: int, emotion: str = "neutral") 
         Parameters [n // 800, 73] and pitch [n // 800], Hz, 0 where unvoiced.
     """
     for stage in ("audio_frontend", "motion"):
-        if str(STAGES / stage / "1") not in sys.path:
-            sys.path.append(str(STAGES / stage / "1"))
+        stage_folder(STAGES, stage)
     from analysis_window import AnalysisWindow
     from face_motion import FaceMotion
 

@@ -26,7 +26,7 @@ import numpy as np
 import soundfile
 from facestream.avatar import layers_canvas as canvas
 from facestream.avatar.bundle import Bundle, load_bundle
-from facestream.avatar.preview import FacePreview
+from facestream.avatar.preview import FacePreview, OpenVinoGraph
 from facestream.contract import FRAME_RATE, LOOKAHEAD_FRAMES, SAMPLE_RATE
 from facestream.parameters import INDEX, PARAMETERS
 from numpy.typing import NDArray
@@ -135,18 +135,12 @@ def refined(bundle: Bundle, frames: Canvas, parameters: Floats, model: str | Non
     """The canvas as a refiner of the model repository betters it; None: as the renderer has made it."""
     if model is None:
         return frames
-    import openvino
-
-    network = openvino.Core().compile_model(
-        REPOSITORY / model / "1" / "model.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
-    )
+    network = OpenVinoGraph(REPOSITORY / model / "1" / "model.onnx")
     same = {name: np.array(tensor)[None] for name, tensor in bundle.tensors.items()}
     textures = []
     for texture, flow, vector in zip(*frames, parameters, strict=True):
         tensors = {**same, "PARAMETERS": vector[None], "CANVAS_FLOW": flow[None], "CANVAS_TEXTURE": texture[None]}
-        # A port may have several names, of which OpenVINO made up some.
-        feeds = [next(tensors[name] for name in port.names if name in tensors) for port in network.inputs]
-        textures.append(np.array(network(feeds)[0][0]))
+        textures.append(np.array(network(tensors)["REFINED_TEXTURE"][0]))
     return Canvas(np.array(textures), frames.flows)
 
 

@@ -18,7 +18,7 @@ from facestream.audio import read_sound
 from facestream.contract import LOOKAHEAD_FRAMES
 from numpy.typing import NDArray
 
-from export.chain import FaceChain, SpeechChain, chunks, onnx_files, session
+from export.chain import FaceChain, SpeechChain, chunks, load_graphs, onnx_files, session
 from export.ensembles import REPOSITORY
 from export.networks import Precision, stage_precision
 from export.precision.errors import LEVELS, Errors
@@ -67,8 +67,8 @@ def measure_drift(
     bundle = repository / "avatar_store" / "avatars" / f"{speaker.avatar}.avatar"
     sound = list(chunks(read_sound(SPEECH).speech, frames))
     sessions = [
-        session(SpeechChain(used, repository, SEED), FaceChain(used, bundle, repository), sound, None)
-        for used in (onnx_files(repository), files)
+        session(SpeechChain(graphs, repository, SEED), FaceChain(graphs, bundle, repository), sound, None)
+        for graphs in map(load_graphs, (onnx_files(repository), files))
     ]
     drift = Drift(precision)
     least = math.inf

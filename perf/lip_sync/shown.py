@@ -11,7 +11,7 @@ import numpy.typing as npt
 from facestream.contract import CHUNK_SAMPLES, LOOKAHEAD_FRAMES, WINDOW_SAMPLES
 from facestream.parameters import EMOTIONS
 
-from perf.drawn_frames import SpokenFace
+from export.chain import SPEECH_NETWORKS, OnnxGraph, onnx_files, stage_folder
 from perf.lip_sync.recordings import Audio
 
 Floats = npt.NDArray[np.float64]
@@ -21,16 +21,8 @@ class SpeechNetworks:
     """Both ONNX files in ONNX Runtime, fed as the server feeds them."""
 
     def __init__(self, repository: Path) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        self.encoder, self.expression = (
-            onnxruntime.InferenceSession(
-                str(repository / stage / "1" / "model.onnx"), options, providers=["CPUExecutionProvider"]
-            )
-            for stage in ("speech_encoder", "expression")
-        )
+        files = onnx_files(repository)
+        self.encoder, self.expression = (OnnxGraph(files[stage]) for stage in SPEECH_NETWORKS)
 
     def faces(self, audio: Audio) -> Floats:
         """Return the 52 weights float64[n // 800, 52] of each shown frame, preroll dropped, end flushed by silence.
@@ -43,9 +35,7 @@ class SpeechNetworks:
         shown = []
         for request in range(frames + LOOKAHEAD_FRAMES):
             window = stream[request * CHUNK_SAMPLES :][None, :WINDOW_SAMPLES]
-            (embedding,) = self.encoder.run(["EMBEDDING"], {"AUDIO_WINDOW": window})
-            (face,) = self.expression.run(["SPEECH_FACE"], {"EMBEDDING": embedding})
-            shown.append(face[0])
+            shown.append(self.expression(self.encoder({"AUDIO_WINDOW": window}))["SPEECH_FACE"][0])
         return np.asarray(shown[LOOKAHEAD_FRAMES:], np.float64)
 
 
@@ -57,10 +47,11 @@ def cost(repository: Path, audio: Audio, threads: int = 2) -> dict[str, dict[str
         audio: speech, ten seconds or more.
         threads: of the runtime; `motion` uses one.
     """
-    from analysis_window import AnalysisWindow  # on the path since SpokenFace was made
+    for stage in ("audio_frontend", "motion"):
+        stage_folder(repository, stage)
+    from analysis_window import AnalysisWindow
     from face_motion import FaceMotion
 
-    SpokenFace(repository)
     found = {}
     for runtime, networks in (("onnxruntime", _in_onnxruntime), ("openvino", _in_openvino)):
         run = networks(repository, threads)
@@ -83,19 +74,11 @@ def cost(repository: Path, audio: Audio, threads: int = 2) -> dict[str, dict[str
 
 
 def _in_onnxruntime(repository: Path, threads: int) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    encoder, expression = (
-        onnxruntime.InferenceSession(str(repository / stage / "1" / "model.onnx"), options)
-        for stage in ("speech_encoder", "expression")
-    )
+    files = onnx_files(repository)
+    encoder, expression = (OnnxGraph(files[stage], threads) for stage in SPEECH_NETWORKS)
 
     def run(window: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        (embedding,) = encoder.run(["EMBEDDING"], {"AUDIO_WINDOW": window})
-        (face,) = expression.run(["SPEECH_FACE"], {"EMBEDDING": embedding})
-        return np.asarray(face[0], np.float32)
+        return np.asarray(expression(encoder({"AUDIO_WINDOW": window}))["SPEECH_FACE"][0], np.float32)
 
     return run
 
@@ -106,8 +89,7 @@ def _in_openvino(repository: Path, threads: int) -> Any:
     core = openvino.Core()
     settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
     encoder, expression = (
-        core.compile_model(str(repository / stage / "1" / "model.onnx"), "CPU", settings)
-        for stage in ("speech_encoder", "expression")
+        core.compile_model(str(repository / stage / "1" / "model.onnx"), "CPU", settings) for stage in SPEECH_NETWORKS
     )
 
     def run(window: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

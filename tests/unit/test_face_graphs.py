@@ -11,8 +11,9 @@ import numpy as np
 import onnxruntime
 import pytest
 from facestream.avatar.bundle import load_bundle
+from facestream.avatar.drawing_stages import STAGES
 from facestream.avatar.layers_canvas import AVATAR_TENSORS, CANVAS_X, CANVAS_Y, EYES_HEIGHT
-from facestream.avatar.preview import STAGES, FacePreview, parameter_vector
+from facestream.avatar.preview import FacePreview, parameter_vector
 from numpy.typing import NDArray
 
 from export.ensembles import REPOSITORY

@@ -63,9 +63,9 @@ def test_batch_rows_do_not_touch(networks: SpeechNetworks) -> None:
     """Sessions share batches on the server: one must never see another's sound."""
     rng = np.random.default_rng(0)
     windows = (rng.standard_normal((8, WINDOW_SAMPLES)) * 0.05).astype(np.float32)
-    (together,) = networks.encoder.run(["EMBEDDING"], {"AUDIO_WINDOW": windows})
+    together = networks.encoder({"AUDIO_WINDOW": windows})["EMBEDDING"]
     for i in range(8):
-        (alone,) = networks.encoder.run(["EMBEDDING"], {"AUDIO_WINDOW": windows[i : i + 1]})
+        alone = networks.encoder({"AUDIO_WINDOW": windows[i : i + 1]})["EMBEDDING"]
         np.testing.assert_allclose(together[i], alone[0], atol=1e-4)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,10 @@ from numpy.typing import NDArray
 
 from facestream.avatar.adapter import check_adapter
 from facestream.avatar.bundle import Bundle
+from facestream.avatar.drawing_stages import STAGES, Stabilizer, draw_stages
 from facestream.parameters import INDEX, PARAMETERS
 
 Image = NDArray[np.uint8]
-
-Stabilizer = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
-"""From CANVAS_TEXTURE [4, h, w] and CANVAS_FLOW [2, h, w] of one frame to its STABLE_TEXTURE [4, h, w]."""
-
-STAGES = ("face_geometry", "renderer", "compositor")
 
 
 def both(name: str, value: float) -> dict[str, float]:
@@ -82,6 +78,23 @@ def parameter_vector(values: Mapping[str, float]) -> NDArray[np.float32]:
     return vector
 
 
+class OpenVinoGraph:
+    """One ONNX file in OpenVINO on the CPU, in single precision."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises FileNotFoundError where there is no such file."""
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: this stage of the model repository is missing")
+        self._compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    def __call__(self, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """All outputs by name, for `tensors`, which may hold more than the inputs; they live until the next call."""
+        # A port may have several names, of which OpenVINO made up some.
+        ports = self._compiled.inputs
+        outputs = self._compiled([next(tensors[name] for name in port.names if name in tensors) for port in ports])
+        return {name: outputs[port] for port in self._compiled.outputs for name in port.names}
+
+
 class FacePreview:
     """Draws an avatar's face for given parameters, as the server's graphs do."""
 
@@ -93,13 +106,7 @@ class FacePreview:
             BundleError: the avatar was tuned to other networks than these.
         """
         check_adapter(bundle, repository / "avatar_store")
-        core = openvino.Core()
-        self._stages: list[openvino.CompiledModel] = []
-        for stage in STAGES:
-            path = repository / stage / "1" / "model.onnx"
-            if not path.is_file():
-                raise FileNotFoundError(f"{path}: this stage of the model repository is missing")
-            self._stages.append(core.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}))
+        self._graphs = {stage: OpenVinoGraph(repository / stage / "1" / "model.onnx") for stage in STAGES}
         self._avatar = {name: np.array(tensor)[None] for name, tensor in bundle.tensors.items()}
 
     def draw(self, parameters: NDArray[np.float32]) -> Image:
@@ -109,15 +116,8 @@ class FacePreview:
 
     def tensors(self, parameters: NDArray[np.float32], steady: Stabilizer | None = None) -> dict[str, NDArray[Any]]:
         """All tensors of one frame by name, [1, ...] each, for PARAMETERS [73]; `steady` stands for the stabilizer."""
-        tensors: dict[str, NDArray[Any]] = {**self._avatar, "PARAMETERS": parameters[None].astype(np.float32)}
-        for stage in self._stages:
-            # A port may have several names, of which OpenVINO made up some.
-            outputs = stage([next(tensors[name] for name in port.names if name in tensors) for port in stage.inputs])
-            tensors.update({name: outputs[port] for port in stage.outputs for name in port.names})
-            if "CANVAS_TEXTURE" in tensors and "STABLE_TEXTURE" not in tensors:
-                texture, flow = tensors["CANVAS_TEXTURE"], tensors["CANVAS_FLOW"]
-                tensors["STABLE_TEXTURE"] = texture if steady is None else steady(texture[0], flow[0])[None]
-        return tensors
+        given = {**self._avatar, "PARAMETERS": parameters[None].astype(np.float32)}
+        return draw_stages(self._graphs, given, steady)
 
 
 def contact_sheet(pictures: Sequence[tuple[str, Image]], columns: int = 4, size: int = 384) -> Image:
