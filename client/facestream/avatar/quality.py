@@ -110,7 +110,7 @@ def assess(photo: Image, landmarks: Floats, matte: Image, hair: Image) -> Qualit
         (
             busy > MAX_BUSY,
             f"the background is busy (gradient {busy:.0f} levels per px beside the person, up to {MAX_BUSY:.0f} look"
-            " well): behind a turning head it will look smeared",
+            " well): a turning head will show it mirrored or smeared",
         ),
         (
             undecided > MAX_UNDECIDED,
