@@ -22,7 +22,7 @@ from export.face.refine.rough_canvas import RoughCanvas
 from export.face.refiner import APPEARANCE, SOURCE, source_of
 
 MIRROR: Final = 0.5
-TONES: Final = 0.8
+TONES: Final = 0.9
 BLURRED: Final = 0.25
 NOISY: Final = 0.3
 COMPRESSED: Final = 0.2
@@ -116,9 +116,9 @@ def mirrored(given: Batch) -> Batch:
 
 def toned(given: Batch, chance: np.random.Generator) -> Batch:
     """Another exposure, contrast, white balance and saturation, the same for photo, texture and truth."""
-    gain = float(np.exp(chance.normal() * 0.15)) * np.exp(chance.normal(size=3) * 0.06)
-    gamma = float(np.exp(chance.normal() * 0.15))
-    saturation = float(np.exp(chance.normal() * 0.15))
+    gain = float(np.exp(chance.normal() * 0.25)) * np.exp(chance.normal(size=3) * 0.10)
+    gamma = float(np.exp(chance.normal() * 0.20))
+    saturation = float(np.exp(chance.normal() * 0.25))
     mix = saturation * torch.eye(3) + (1.0 - saturation) * torch.tensor([0.299, 0.587, 0.114]).expand(3, 3)
     mix = (torch.tensor(gain, dtype=torch.float32)[:, None] * mix)[:, :, None, None]
 

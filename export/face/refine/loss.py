@@ -20,6 +20,9 @@ LEVEL_WEIGHTS: Final = (1.0, 1.0, 0.8, 0.6, 0.5)
 SCALE: Final = 1.0 / 16.0
 WORSE: Final = 1.0
 """Weight of an error that was not there before."""
+OWN_DETAIL: Final = (1.0, 0.5)
+"""Of the finest bands: how far skin and hair are to keep the detail that the photo gives them. The truth's is no
+example there: path tracing leaves noise, and what takes the noise away takes pores and stubble with it."""
 EFFORT: Final = 0.01
 """Weight of the correction itself: where it gains nothing, there is to be none."""
 
@@ -58,6 +61,17 @@ def weight_pyramid() -> list[Tensor]:
 
 
 _PYRAMID: Final = weight_pyramid()
+
+
+def with_own_detail(before: Tensor, truth: Tensor, cover: Tensor) -> Tensor:
+    """Path-traced `truth` with the detail of `before` [B, 3, 256, 192] where geometry shows the photo, not its paint.
+
+    `cover` [B, 1, 256, 192] says how much of each pixel is paint.
+    """
+    for band, share in zip(pyramid(before - truth), OWN_DETAIL, strict=False):
+        finer = F.interpolate(band, size=truth.shape[2:], mode="bilinear", align_corners=False)
+        truth = truth + share * (1.0 - cover) * finer
+    return truth
 
 
 def refiner_loss(shown: Tensor, before: Tensor, truth: Tensor) -> Tensor:

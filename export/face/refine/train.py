@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from export.face.refine.augmentation import Batch, augmented, example, stacked
-from export.face.refine.loss import refiner_loss
+from export.face.refine.loss import refiner_loss, with_own_detail
 from export.face.refine.rough_canvas import PEOPLE, RoughCanvas, people, rough_canvas
 from export.face.refiner import ADAPTER_SIZE, TIERS, Refiner, compose, make_refiner, save_weights
 from export.speech.muon import Muon
@@ -156,7 +156,8 @@ def fit(
         batch = next(draws)
         with torch.autocast("cpu", torch.bfloat16):
             _, shown, before = refined(network, batch, first)
-        loss = refiner_loss(shown.float(), before.float(), batch.truth)
+        shown, before = shown.float(), before.float()
+        loss = refiner_loss(shown, before, with_own_detail(before, batch.truth, batch.texture[:, 3:]))
         for stepper in steppers:
             stepper.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
