@@ -1,7 +1,8 @@
 """RGB to I420 (ITU-R BT.709, limited range) on the processor, where the encoder is there too.
 
-FFmpeg's scaler takes about as long for it as x264 for the frame, and twice as long as this. As in `nv12`, which makes
-the same of frames on a GPU, chroma is of the mean of the 2 x 2 pixels that share it.
+FFmpeg's scaler takes twice the processor time of this, and as PyAV calls it, it starts a thread for each core anew for
+every frame. As in `nv12`, which makes the same of frames on a GPU, chroma is of the mean of the 2 x 2 pixels that share
+it.
 """
 
 from __future__ import annotations
