@@ -65,7 +65,8 @@ class ArticulationLayer(nn.Module):
     }
 
     REST_GAP: Final = 0.08  # below this the lips stay shut: the regression is too flat to reach 0 on p, b and m
-    GATE: Final = (0.15, 0.50)  # from which probability of closed lips on they move together, and meet
+    SURE: Final = (0.40, 0.65)  # from which probability of closed lips on they move together, and meet
+    DOUBTFUL: Final = (0.02, 0.08)  # the same for a probability that a wide gap contradicts, times (1 - gap) ** 4
     SILENCE: Final = (0.15, 0.35)  # from which probability of silence on the mouth goes to rest, and is at rest
     GAIN: Final = 1.4  # the mean of several likely shapes is flatter than each of them: restores their spread
 
@@ -92,7 +93,14 @@ class ArticulationLayer(nn.Module):
             index = VISEMES.index(name)
             return visemes[:, index : index + 1]
 
-        parted = 1 - ((closed - self.GATE[0]) / (self.GATE[1] - self.GATE[0])).clamp(0, 1)
+        def above(value: Tensor, limits: tuple[float, float]) -> Tensor:
+            return ((value - limits[0]) / (limits[1] - limits[0])).clamp(0, 1)
+
+        # What the gap's regression takes for wide is hardly a closure, unless the other head is sure: so more of p, b
+        # and m meet at the price of fewer t, d and k than with one limit for all.
+        narrow = 1 - gap.clamp(0, 1)
+        doubtful = closed * narrow * narrow * narrow * narrow
+        parted = (1 - above(closed, self.SURE)) * (1 - above(doubtful, self.DOUBTFUL))
         awake = ((self.SILENCE[1] - viseme("sil")) / (self.SILENCE[1] - self.SILENCE[0])).clamp(0, 1)
         parted = parted * awake
         bitten = ((labiodental - 0.2) / 0.6).clamp(0, 1) * parted

@@ -33,6 +33,13 @@ def test_closed_lips_meet_whatever_else_is_predicted() -> None:
     assert face[0, INDEX["mouthPressLeft"]] > 0.1
 
 
+def test_a_doubtful_closure_closes_narrow_lips_and_not_wide_ones() -> None:
+    """One limit for all either leaves a quarter of p, b, m open or shuts the lips in the middle of a vowel."""
+    narrow, wide = (ArticulationLayer()(torch.tensor([[gap, 0.0, 0.2, 0.0]]), visemes_of("DD")) for gap in (0.15, 0.6))
+    assert narrow[0, OPENING].abs().max() == 0
+    assert wide[0, INDEX["jawOpen"]] > 0.3
+
+
 def test_silence_is_exactly_rest() -> None:
     """A rest that is only nearly rest shimmers."""
     face = ArticulationLayer()(torch.tensor([[0.2, 0.4, 0.3, 0.1]]), visemes_of("sil"))
