@@ -34,6 +34,17 @@ NAMES: Final[tuple[str, ...]] = get_args(QualityName)
 REFINERS: Final[Mapping[Quality, str]] = {Quality.STANDARD: "refiner_standard", Quality.HIGH: "refiner_high"}
 """The models that `stabilizer` calls for the tiers above FAST."""
 
+REFINER_INPUTS: Final = (
+    "PARAMETERS",
+    "CANVAS_FLOW",
+    "CANVAS_TEXTURE",
+    "AVATAR_PHOTO",
+    "AVATAR_CONSTANTS",
+    "AVATAR_ADAPTER",
+)
+"""Everything that each of them is given, in the order of its graph."""
+REFINER_OUTPUT: Final = "REFINED_TEXTURE"
+
 
 def quality_of(name: str) -> Quality:
     """The tier of a name; ValueError tells the names that there are."""

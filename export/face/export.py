@@ -23,10 +23,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from facestream import quality
 from facestream.avatar.adapter import SERVED
 from facestream.avatar.face_model import load_face_model
 from facestream.avatar.layers_canvas import AVATAR_TENSORS
 from facestream.parameters import PARAMETERS
+from facestream.quality import NAMES, REFINER_INPUTS, REFINER_OUTPUT
 from torch import Tensor, nn
 
 from export.face.compositor import Compositor
@@ -36,7 +38,7 @@ from export.face.renderer import Renderer
 
 OPSET = 18
 
-REFINERS = {"refiner_standard": "standard", "refiner_high": "high"}
+REFINERS = {model: NAMES[tier] for tier, model in quality.REFINERS.items()}
 """Models beside the chain that better the renderer's texture, and their tiers."""
 
 INPUTS = {
@@ -63,16 +65,13 @@ INPUTS = {
         "AVATAR_CONSTANTS",
         "AVATAR_ADAPTER",
     ),
-    **dict.fromkeys(
-        REFINERS,
-        ("PARAMETERS", "CANVAS_FLOW", "CANVAS_TEXTURE", "AVATAR_PHOTO", "AVATAR_CONSTANTS", "AVATAR_ADAPTER"),
-    ),
+    **dict.fromkeys(REFINERS, REFINER_INPUTS),
     "compositor": ("FACE_FLOW", "HEAD_FLOW", "CANVAS_FLOW", "STABLE_TEXTURE", "AVATAR_PHOTO", "AVATAR_BACKDROP"),
 }
 OUTPUTS = {
     "face_geometry": ("FACE_FLOW", "SEAM_FLOW", "HEAD_FLOW", "AFFINES"),
     "renderer": ("CANVAS_FLOW", "CANVAS_TEXTURE"),
-    **dict.fromkeys(REFINERS, ("REFINED_TEXTURE",)),
+    **dict.fromkeys(REFINERS, (REFINER_OUTPUT,)),
     "compositor": ("FRAME",),
 }
 """Tensors of each stage, in the order of its module's arguments and results."""

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 from facestream.contract import MAX_QUALITY_VARIABLE, NETWORKS_VARIABLE
-from facestream.quality import NAMES, Quality, Tiers, automatic_limit, check_quality, quality_of
+from facestream.quality import (
+    NAMES,
+    REFINER_INPUTS,
+    REFINER_OUTPUT,
+    Quality,
+    Tiers,
+    automatic_limit,
+    check_quality,
+    quality_of,
+)
 
 from export.ensembles import REPOSITORY, read_config
 
@@ -50,14 +59,12 @@ def test_server_without_a_container_never_climbs_by_itself(monkeypatch: pytest.M
 
 def test_refiners_take_what_their_caller_has() -> None:
     """BLS hands tensors on by name: what the caller lacks fails at the first frame of the tier, not at the start."""
-    from refiners import INPUTS, OUTPUT
-
     caller = {tensor.name: tensor for tensor in read_config(REPOSITORY / "stabilizer" / "config.pbtxt").input}
     for model in ("refiner_standard", "refiner_high"):
         config = read_config(REPOSITORY / model / "config.pbtxt")
         assert config.parameters["called_by"].string_value == "stabilizer"
-        assert [tensor.name for tensor in config.input] == list(INPUTS)
-        assert [tensor.name for tensor in config.output] == [OUTPUT]
+        assert [tensor.name for tensor in config.input] == list(REFINER_INPUTS)
+        assert [tensor.name for tensor in config.output] == [REFINER_OUTPUT]
         for tensor in config.input:
             made = caller[tensor.name]
             assert (made.data_type, list(made.dims)) == (tensor.data_type, list(tensor.dims)), tensor.name

@@ -14,19 +14,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from facestream.array_namespace import HOST, Array, ArrayNamespace
-from facestream.quality import REFINERS, Quality
+from facestream.quality import REFINER_INPUTS, REFINER_OUTPUT, REFINERS, Quality
 from facestream.triton_tensor import from_triton, to_triton
-
-OUTPUT: Final = "REFINED_TEXTURE"
-INPUTS: Final = (
-    "PARAMETERS",
-    "CANVAS_FLOW",
-    "CANVAS_TEXTURE",
-    "AVATAR_PHOTO",
-    "AVATAR_CONSTANTS",
-    "AVATAR_ADAPTER",
-)
-"""Everything that a refiner is given."""
 
 REST_SECONDS: Final = 5.0
 """A refiner that failed is not asked again for so long."""
@@ -88,19 +77,19 @@ class Refiners:
         memory = pb_utils.TRITONSERVER_MEMORY_GPU if self._arrays.on_device else pb_utils.TRITONSERVER_MEMORY_CPU
         request = pb_utils.InferenceRequest(
             model_name=REFINERS[tier],
-            requested_output_names=[OUTPUT],
-            inputs=[self._batch(name, requests) for name in INPUTS],
+            requested_output_names=[REFINER_OUTPUT],
+            inputs=[self._batch(name, requests) for name in REFINER_INPUTS],
             preferred_memory=pb_utils.PreferredMemory(memory, self._arrays.device),
         )
         response = await request.async_exec()
         if response.has_error():
             self._rest(tier, response.error().message())
             return None
-        output = pb_utils.get_output_tensor_by_name(response, OUTPUT)
+        output = pb_utils.get_output_tensor_by_name(response, REFINER_OUTPUT)
         textures = self._arrays.copy(from_triton(output, self._arrays))
         xp = self._arrays.xp
         if not bool(xp.all(xp.isfinite(textures))):
-            self._rest(tier, f"{OUTPUT} holds a value that is not finite")
+            self._rest(tier, f"{REFINER_OUTPUT} holds a value that is not finite")
             return None
         return Refined(textures, time.perf_counter() - began)
 

@@ -8,15 +8,8 @@ backend takes over there. Read from `config.pbtxt`:
 - `parameters { key: "cpu_runtime" }` (openvino): openvino or onnxruntime. NVIDIA's backend ignores it, whereas its own
   way to name OpenVINO, `cpu_execution_accelerator`, applies on GPUs too.
 
-Why OpenVINO, and 2 threads: milliseconds of the five networks of this repository, best of 80 runs each on an AMD EPYC
-with 2 cores, ONNX Runtime 1.31.1 and OpenVINO 2026.4.1:
-
-    network          ONNX Runtime, 1 and 2 threads    OpenVINO, 1 and 2 threads
-    speech_encoder    0.9    0.8                       0.8   0.5
-    expression        0.2    0.2                       0.1   0.1
-    face_geometry    10.1    6.2                       2.2   1.4
-    renderer          3.2    3.6                       2.0   1.3
-    compositor       22.8   17.3                      10.0   5.1
+Why OpenVINO, and 2 threads: it is the faster of the two on the machines that were tried, and the second thread pays.
+`python -m perf.face_cost` and `python -m perf.encoder_cost` measure both runtimes, on 1 and 2 threads, on yours.
 
 Everything about GPUs is ignored.
 """
