@@ -50,7 +50,7 @@ RECORDED_STEPS: Final = 2800
 RECORDED_RATE: Final = 5e-3
 """Of the third course, begun with the mean of the first two and with people's recorded speech."""
 
-RECORDED_GENTLE_STEPS: Final = 2400
+RECORDED_GENTLE_STEPS: Final = 3600
 RECORDED_GENTLE_RATE: Final = 4e-3
 """Of the fourth."""
 
