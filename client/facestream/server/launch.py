@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 
 from facestream.server import drain, process_group
-from facestream.server.errors import ServerError
+from facestream.server.errors import ServerCrashed, ServerError
 from facestream.server.log import Log
 from facestream.server.program import Program, WheelProgram, model_control
 
@@ -28,6 +28,9 @@ SHARED_MEMORY = Path("/dev/shm")
 
 EXIT_SECONDS = 10
 """The server may finish the inferences in flight for so long after a stop."""
+
+TOLD_TO_STOP = (signal.SIGTERM, signal.SIGINT)
+"""Signals that end a server in order; whatever else kills one is a crash."""
 
 # Said on every machine without a GPU, or said once more where the reason is told in full.
 _REDUNDANT = re.compile(
@@ -280,6 +283,9 @@ class TritonServer:
         deadline = time.monotonic() + timeout
         while not self.ready():
             if not self.running():
+                status = self.wait(0.0)
+                if status is not None and status < 0 and -status not in TOLD_TO_STOP:
+                    raise ServerCrashed(f"killed by {signal_name(-status)} as it started:\n{failures(self.log)}")
                 raise ServerError(f"the server did not start:\n{failures(self.log)}")
             if time.monotonic() > deadline:
                 raise ServerError(f"the server is not ready after {timeout:g} s:\n{failures(self.log)}")
@@ -308,6 +314,14 @@ def failures(log: str) -> str:
         text = match[1].strip().strip('"').replace("\\n", "\n").replace('\\"', '"')
         found.append(re.sub(r"\n\s*\n+", "\n", text).strip())
     return "\n".join(dict.fromkeys(found)) if found else "\n".join(log.splitlines()[-20:])
+
+
+def signal_name(number: int) -> str:
+    """Its name such as SIGSEGV, for users."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal has none
+        return f"signal {number}"
 
 
 def port_is_free(host: str, port: int) -> bool:

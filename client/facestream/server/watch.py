@@ -16,8 +16,8 @@ import time
 from types import FrameType
 from typing import NamedTuple
 
-from facestream.server.errors import ServerError
-from facestream.server.launch import EXIT_SECONDS, TritonServer
+from facestream.server.errors import ServerCrashed, ServerError
+from facestream.server.launch import EXIT_SECONDS, TOLD_TO_STOP, TritonServer, signal_name
 from facestream.server.restarts import WINDOW_SECONDS, Restarts
 from facestream.server.wheel import FetchError
 
@@ -26,8 +26,6 @@ LOOK_SECONDS = 0.2
 
 LOOKS_FOR_STAGES = 5
 """At every so many of them it is also looked whether its stages live, which is a walk through /proc."""
-
-_TOLD_TO_STOP = (signal.SIGTERM, signal.SIGINT)
 
 
 class Fault(NamedTuple):
@@ -49,12 +47,21 @@ def watch(
     """
     with _Signals() as signals:
         try:
-            _start(server, start_seconds, signals)
+            try:
+                _start(server, start_seconds, signals)
+            except ServerCrashed as error:
+                if restarts is None:
+                    raise
+                print(f"facestream serve: it does not start: {error}", file=sys.stderr, flush=True)
+                delay = restarts.after_failed_start(time.monotonic())
+                if not _start_again(server, start_seconds, signals, restarts, delay):
+                    return 1
             while (fault := _fault(server, signals.told)) is not None:
                 print(f"facestream serve: {fault.what}:\n{_last_words(server)}", file=sys.stderr, flush=True)
                 if restarts is None or not fault.crash:
                     return 1
-                if not _start_again(server, start_seconds, signals, restarts):
+                delay = restarts.after_death(time.monotonic())
+                if not _start_again(server, start_seconds, signals, restarts, delay):
                     return 1
             if signals.received[0] == signal.SIGTERM and drain_seconds > 0.0:
                 print(f"draining: no new sessions, live ones have {drain_seconds:g} s", flush=True)
@@ -101,16 +108,17 @@ def _start(server: TritonServer, seconds: float, signals: _Signals) -> None:
     print(f"ready: gRPC {server.grpc_url}, HTTP {server.http_url}, metrics {server.metrics_url}", flush=True)
 
 
-def _start_again(server: TritonServer, seconds: float, signals: _Signals, restarts: Restarts) -> bool:
+def _start_again(
+    server: TritonServer, seconds: float, signals: _Signals, restarts: Restarts, delay: float | None
+) -> bool:
     """Start a server that crashed; False where it is given up. A signal meanwhile is a KeyboardInterrupt."""
-    delay = restarts.after_death(time.monotonic())
     signals.interrupting = True
     if signals.told.is_set():
         raise KeyboardInterrupt
     server.stop()  # its stages and its shared memory outlive it
     while delay is not None:
         print(
-            f"facestream serve: its sessions are lost; starting it again {f'in {delay:g} s' if delay else 'at once'} "
+            f"facestream serve: sessions are lost; starting it again {f'in {delay:g} s' if delay else 'at once'} "
             f"(restart {restarts.count} of at most {restarts.limit} in {WINDOW_SECONDS / 60:g} minutes)",
             file=sys.stderr,
             flush=True,
@@ -138,7 +146,7 @@ def _fault(server: TritonServer, told: threading.Event) -> Fault | None:
         lived = f"after {time.monotonic() - began:.0f} s"
         status = server.wait(0.0)
         if status is not None and status < 0:
-            return Fault(f"the server was killed by {_name(-status)} {lived}", crash=-status not in _TOLD_TO_STOP)
+            return Fault(f"the server was killed by {signal_name(-status)} {lived}", crash=-status not in TOLD_TO_STOP)
         if status is not None:
             return Fault(f"the server ended by itself {lived}, with exit status {status}", crash=False)
         if look % LOOKS_FOR_STAGES == 0 and (stages := server.crashed()):
@@ -151,10 +159,3 @@ def _fault(server: TritonServer, told: threading.Event) -> Fault | None:
 
 def _last_words(server: TritonServer) -> str:
     return os.linesep.join(server.log.splitlines()[-20:])
-
-
-def _name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # a real-time signal has no name
-        return f"signal {number}"
