@@ -236,14 +236,15 @@ def backdrop(photo: Image, matte: Image) -> Image:
         expected = _pull_push(picture, clear.astype(np.float32))
         picture = np.where(_strays(picture, expected, clear, beside)[..., None], expected, picture)
     filled = _pull_push(picture, (~hidden).astype(np.float32))
-    picture = _mirrored(np.where(hidden[..., None], filled, picture), hidden)
+    picture = _mirrored(np.where(hidden[..., None], filled, picture), hidden, matte)
     return np.ascontiguousarray(np.clip(np.round(picture), 0, 255).astype(np.uint8).transpose(2, 0, 1))
 
 
-def _mirrored(picture: Floats, hidden: NDArray[np.bool_]) -> Floats:
+def _mirrored(picture: Floats, hidden: NDArray[np.bool_], matte: Image) -> Floats:
     """The picture [H, W, 3] whose `hidden` part shows, near its outline, what lies as far beyond: edges go on there.
 
-    Farther in than MIRROR_PX it stays as it is.
+    Farther in than MIRROR_PX it stays as it is; and where strands let the background through, which then has to be
+    taken out of the picture as it is: there the smooth guess is the nearer one.
     """
     inside = cv2.GaussianBlur(hidden.astype(np.float32), (0, 0), OUTLINE_SOFT_PX) > 0.5  # hair has no smooth outline
     away, nearest = distance_transform_edt(inside, return_indices=True)
@@ -260,6 +261,8 @@ def _mirrored(picture: Floats, hidden: NDArray[np.bool_]) -> Floats:
     share = cv2.GaussianBlur(
         (share * share * (3.0 - 2.0 * share) * (seen > 0.99) * inside).astype(np.float32), (0, 0), 2.0
     )
+    solid = cv2.erode((matte > 250).astype(np.uint8), _disc(3), borderValue=1).astype(np.float32)
+    share *= cv2.GaussianBlur(solid, (0, 0), 1.5)
     share = (share * inside * hidden * np.clip(away / MIRROR_MARGIN_PX, 0.0, 1.0))[..., None]
     mirrored: Floats = (picture + share * (there - picture)).astype(np.float32)
     return mirrored
