@@ -62,7 +62,8 @@ def test_loose_hairs_do_not_stay_behind_as_specks() -> None:
     """A strand that the matte missed would hang in the sky when the head has turned away from it."""
     sky = np.full((512, 512, 3), (150, 180, 220), np.uint8)
     sky += np.random.default_rng(0).integers(0, 5, sky.shape, np.uint8)
-    matte = cv2.circle(np.zeros((512, 512), np.uint8), (256, 256), 120, 255, -1)
+    matte = np.zeros((512, 512), np.uint8)
+    cv2.circle(matte, (256, 256), 120, 255, -1)
     photo = np.where(matte[..., None] > 0, np.uint8(40), sky)
     for angle in np.linspace(0.0, 2.0 * np.pi, 24, endpoint=False):
         ends = [np.round(256 + away * np.array([np.cos(angle), np.sin(angle)])).astype(int) for away in (118, 127)]
@@ -130,7 +131,8 @@ def test_what_is_behind_goes_on_behind_the_person() -> None:
     rows = np.arange(512)
     shelves = np.where(rows // 12 % 2 == 0, 60, 200).astype(np.uint8)
     photo = np.broadcast_to(shelves[:, None, None], (512, 512, 3)).copy()
-    matte = cv2.rectangle(np.zeros((512, 512), np.uint8), (156, 100), (356, 511), 255, -1)
+    matte = np.zeros((512, 512), np.uint8)
+    cv2.rectangle(matte, (156, 100), (356, 511), 255, -1)
     photo[matte > 0] = 120
     behind = backdrop(photo, matte)[0].astype(float)
     seen = behind[200:400, 164:176].mean(1)

@@ -45,12 +45,14 @@ SOURCES: Final = (
     "client/facestream/avatar/face_model.npz",
     "client/facestream/avatar/face_model.py",
     "client/facestream/avatar/fit.py",
+    "client/facestream/avatar/glasses.py",
     "client/facestream/avatar/landmarks.py",
     "client/facestream/avatar/layers.py",
     "client/facestream/avatar/layers_canvas.py",
     "client/facestream/avatar/layers_eyes.py",
     "client/facestream/avatar/layers_raster.py",
     "client/facestream/avatar/layers_seams.py",
+    "client/facestream/avatar/lid_travel.py",
     "client/facestream/avatar/lip_closing.py",
 )
 """Files that the rough canvas depends on."""
