@@ -26,12 +26,12 @@ import torch
 from facestream.contract import EMBEDDING_SIZE, LOOKAHEAD_FRAMES
 
 from export.speech.corpus import __main__ as corpus
+from export.speech.corpus.recorded import RECORDED
 from export.speech.corpus.shard import shard_paths
 from export.speech.evaluate import evaluate, merit, recordings, write_rows
 from export.speech.export import REPOSITORY, export_stages
 from export.speech.export import main as export_main
 from export.speech.expression import TEMPORAL
-from export.speech.passages import RECORDED
 from export.speech.pretrained.frozen import default_checkpoint
 from export.speech.train import (
     GENTLE_RATE,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from export.speech.augment import STRONG, Augmenter, Strength
+from export.speech.corpus.recorded import RECORDED
 from export.speech.encoder import LogMel
 from export.speech.features import Voice
 from export.speech.phonemes import VISEMES
@@ -24,9 +25,6 @@ HELD_OUT: Final = 0.03
 
 VOICE_GROUPS: Final = {"flite": 0.25, "festival": 0.30, "espeak": 0.15, "world": 0.30}
 """Share of the synthetic passages by synthesiser."""
-
-RECORDED: Final = "recorded"
-"""Shards whose name begins so hold people's speech, aligned by machine."""
 
 RECORDED_SHARE: Final = 0.45
 """Share of the passages that people speak, where there are such shards."""

@@ -30,12 +30,13 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from export.speech.augment import GENTLE, STRONG
+from export.speech.corpus.recorded import RECORDED
 from export.speech.encoder import LogMel, SpeechEncoder
 from export.speech.expression import LOOKAHEADS, TEMPORAL, Expression
 from export.speech.features import Voice, load_corpus
 from export.speech.loss import led, lips_loss
 from export.speech.muon import optimisers
-from export.speech.passages import HELD_OUT, NEGATIVES, RECORDED, Batch, Passages
+from export.speech.passages import HELD_OUT, NEGATIVES, Batch, Passages
 from export.speech.targets import TARGET_RATE
 
 STEPS: Final = 10000

@@ -21,10 +21,10 @@ import numpy.typing as npt
 from facestream.contract import SAMPLE_RATE
 from scipy import signal
 
+from export.speech.corpus.recorded import RECORDED
 from export.speech.corpus.shard import Utterance, read_shard, shard_paths
 from export.speech.phonemes import classes_of
 
-RECORDED: Final = "recorded_"
 REACH_SECONDS: Final = 0.06
 """The fall is looked for so far on both sides of the phoneme."""
 LEAST_FALL: Final = 10.0
@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
             if found:
                 print(_row(path.stem, found), flush=True)
     if not everywhere:
-        print(f"{options.corpus} holds no shard {RECORDED}*: run python -m export.speech.corpus", file=sys.stderr)
+        print(f"{options.corpus} holds no shard {RECORDED}_*: run python -m export.speech.corpus", file=sys.stderr)
         return 1
     print(_row("all", everywhere))
     return 0

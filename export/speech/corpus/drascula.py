@@ -15,13 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import soxr
-from facestream.contract import SAMPLE_RATE
-
 from export.speech.aligner import Audio
+from export.speech.corpus.eight_bit import decode
 
-RATE: Final = 11025
 MARGIN: Final = 32
 TABLES: Final = 15
 SPEAKERS: Final = {
@@ -96,6 +92,4 @@ def lines(folder: Path, speaker: str) -> Iterator[tuple[Audio, str]]:
     for number, text in enumerate(words):
         path = folder / f"{letters}{number}.ALS"
         if text and path.exists():
-            samples = np.frombuffer(path.read_bytes()[MARGIN:-MARGIN], np.uint8).astype(np.float32)
-            samples = (samples - samples.mean()) / 128
-            yield np.asarray(soxr.resample(samples, RATE, SAMPLE_RATE), np.float32), re.sub(r"\.\.+", " ", text)
+            yield decode(path.read_bytes()[MARGIN:-MARGIN]), re.sub(r"\.\.+", " ", text)

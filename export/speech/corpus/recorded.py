@@ -32,6 +32,8 @@ Lines = Iterator[tuple[Audio, str]]
 """float32[n] mono at SAMPLE_RATE, and the words."""
 
 SOURCES: Final = Path("build/speech/sources")
+RECORDED: Final = "recorded"
+"""The names of all these shards begin so."""
 SHORTEST_WORDS: Final = 3
 """Letters: a shorter line is a cry."""
 
@@ -89,11 +91,11 @@ def aligned(
 def recorded_shards() -> list[Shard]:
     """List the shards of recorded people, with somewhat more minutes than each has."""
     listed: list[tuple[str, float, Callable[[], Lines], str]] = [
-        (f"recorded_steel_sky_{section}", minutes, partial(steel_sky, section), "en-gb")
+        (f"{RECORDED}_steel_sky_{section}", minutes, partial(steel_sky, section), "en-gb")
         for section, minutes in enumerate((6.0, 12.0, 30.0, 26.0, 33.0, 20.0))
     ]
     listed += [
-        (f"recorded_drascula_{speaker}", minutes, partial(drascula_lines, speaker), "en-us")
+        (f"{RECORDED}_drascula_{speaker}", minutes, partial(drascula_lines, speaker), "en-us")
         for speaker, minutes in {
             "hacker": 21.5,
             "drascula": 6.0,

@@ -19,14 +19,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import soxr
-from facestream.contract import SAMPLE_RATE
-
 from export.speech.aligner import Audio
+from export.speech.corpus.eight_bit import decode
 from export.speech.corpus.rob_northen import SIGNATURE, unpack
 
-RATE: Final = 11025
 HEADER: Final = 22
 FIRST_TEXT, FIRST_SPEECH = 60600, 50000
 SECTIONS: Final = (0, 600, 1100, 2430, 3380, 4530, 5080)
@@ -121,7 +117,5 @@ class SteelSky:
                     words = self.text(section, number - first)
                 except (IndexError, struct.error):
                     continue  # sounds behind the last line
-                samples = np.frombuffer(self.read(number)[HEADER:], np.uint8).astype(np.float32)
-                if len(samples):
-                    samples = (samples - samples.mean()) / 128
-                    yield np.asarray(soxr.resample(samples, RATE, SAMPLE_RATE), np.float32), words
+                if sound := self.read(number)[HEADER:]:
+                    yield decode(sound), words
