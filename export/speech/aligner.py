@@ -25,6 +25,8 @@ UNCOVERED_SHARE: Final = 0.12
 """A recording with more of its energy outside of all aligned phonemes is not to be believed."""
 LONGEST_CONSONANT: Final = 0.40
 """Seconds: an aligned consonant that lasts longer was not where the aligner puts it."""
+WIDE: Final = {"beam": 1e-120, "pbeam": 1e-120, "wbeam": 1e-100}
+"""Beams of pocketsphinx that keep nearly every path; its own keep 1e-48, 1e-48 and 7e-29."""
 
 
 class Word(NamedTuple):
@@ -37,10 +39,12 @@ class Word(NamedTuple):
 class Aligner:
     """Forced alignment with the acoustic model and the dictionary of pocketsphinx's wheel, both English."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, wide: bool = False) -> None:
+        """Load the model; `wide` gives up no path, for languages whose sounds the English model finds unlikely."""
         import pocketsphinx
 
-        self._decoder = pocketsphinx.Decoder(samprate=16000, lm=None, bestpath=False, loglevel="FATAL")
+        beams = WIDE if wide else {}
+        self._decoder = pocketsphinx.Decoder(samprate=16000, lm=None, bestpath=False, loglevel="FATAL", **beams)
 
     def words(self, audio: Audio, text: str) -> list[Word]:
         """Return the words of English `text` with the times of their phonemes in `audio`, and the pauses.

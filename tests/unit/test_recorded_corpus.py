@@ -10,13 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from facestream.contract import SAMPLE_RATE
 
 from export.speech.aligner import Audio, Word
-from export.speech.corpus import closures, drascula, recorded, schwa
+from export.speech.corpus import closures, drascula, fillets, recorded, schwa
 from export.speech.corpus.rob_northen import unpack
 from export.speech.corpus.shard import Utterance, VoiceMissing
 from export.speech.corpus.steel_sky import FIRST_SPEECH, FIRST_TEXT, HEADER, SteelSky, codes
+from export.speech.phonemes import classes_of
 from perf.lip_sync import recordings
 
 
@@ -144,8 +146,48 @@ def test_each_character_says_the_words_of_its_own_table(tmp_path: Path) -> None:
         list(drascula.lines(tmp_path, "igor"))
 
 
+def test_each_fish_says_its_own_subtitles(tmp_path: Path) -> None:
+    """A line of the other fish, language or level under a fish's name would teach its words to the wrong sound."""
+    levels = {
+        "hall": """
+dialogId("hal-m-jit", "font_small", "Say \\"go\\".")
+dialogStr("Řekni \\"jdi\\".")
+
+dialogId("hal-v-ne", "font_big", "No.")
+dialogStr("Ne.")
+
+dialogId("hal-m-nic", "", "")
+dialogStr("")
+dialogId("hal-x-klid", "font_statue", "Quiet.")
+dialogStr("Klid.")
+""",
+        "share/cave": 'dialogId("jes-m-tma", "font_small", "Dark.")\ndialogStr("Tma.")\n',
+        "mute": 'dialogId("jes-m-ticho", "font_small", "Silence.")\ndialogStr("Ticho.")\n',
+    }
+    for level, text in levels.items():
+        (tmp_path / fillets.GAME / "script" / level).mkdir(parents=True)
+        (tmp_path / fillets.GAME / "script" / level / "dialogs_cs.lua").write_text(text, "utf-8")
+    spoken = {"hall": ("hal-m-jit", "hal-v-ne", "hal-x-klid", "hal-m-other"), "share/cave": ("jes-m-tma",)}
+    for level, names in spoken.items():
+        folder = tmp_path / fillets.GAME / "sound" / level / "cs"
+        folder.mkdir(parents=True)
+        for name in names:
+            soundfile.write(folder / f"{name}.ogg", np.full((22050, 2), (0.1, 0.3)), 22050)
+    small = list(fillets.lines(tmp_path, tmp_path, "cs", "small"))
+    assert [words for _, words in small] == ['Řekni "jdi".', "Tma."]
+    assert len(small[0][0]) == pytest.approx(SAMPLE_RATE, rel=0.01)
+    assert float(np.median(small[0][0])) == pytest.approx(0.2, abs=0.02)
+    assert [words for _, words in fillets.lines(tmp_path, tmp_path, "cs", "big")] == ["Ne."]
+    assert [words for _, words in fillets.lines(tmp_path, tmp_path, "cs", fillets.OTHERS)] == ["Klid."]
+    with pytest.raises(FileNotFoundError, match="dialogs_nl"):
+        list(fillets.lines(tmp_path, tmp_path, "nl", "small"))
+
+
 class HalfDeaf:
     """Aligns "good" lines evenly, finds no path through the others."""
+
+    def __init__(self, *, wide: bool = False) -> None:
+        self.wide = wide
 
     def words_in(self, audio: Audio, text: str, language: str) -> list[Word]:
         if "good" not in text:
@@ -166,10 +208,18 @@ def test_only_lines_that_fit_their_sound_are_learnt(
     rng = np.random.default_rng(0)
     short, long = ((0.1 * rng.standard_normal(int(s * SAMPLE_RATE))).astype(np.float32) for s in (0.8, 1.5))
     texts = ["a good line", "something else", "a good 80", "Oh", "a good line"]
-    made = said([(short, text) for text in texts] + [(long, "good, but P would last a second")])
+    lines = [(short, text) for text in texts] + [(long, "good, but P would last a second")]
+    made = said([*lines, (np.zeros(0, np.float32), "good, but an empty file")])
     assert len(made) == 2
     assert [name for name, _, _ in made[0].phonemes] == ["DH", "AX", "AH", "P"]
-    assert "some: 4 of 6 lines left out" in capsys.readouterr().err
+    assert "some: 5 of 7 lines left out" in capsys.readouterr().err
+
+
+def test_a_foreign_schwa_opens_less_and_a_trill_does_not_round_the_lips() -> None:
+    words = [Word("qgogmqgegf", [("D", 0.0, 0.1), ("AH", 0.1, 0.2), ("R", 0.2, 0.3)])]
+    assert recorded.as_said(words, "nl") == [("D", 0.0, 0.1), ("AX", 0.1, 0.2), ("DX", 0.2, 0.3)]
+    assert classes_of("DX", "arpabet") == classes_of("D", "arpabet")
+    assert recorded.as_said([Word("up", [("AH", 0.0, 0.2), ("P", 0.2, 0.3)])], "en-gb")[0][0] == "AH"
 
 
 def test_recordings_that_are_not_to_be_had_are_a_missing_voice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,6 +249,7 @@ def test_no_speaker_of_the_judge_is_learnt_from() -> None:
     judged = inspect.getsource(recordings)
     assert "steel-sky" not in judged
     assert "drascula" not in judged
+    assert "fillets" not in judged
     names = [shard.name for shard in recorded.recorded_shards()]
     assert len(set(names)) == len(names)
     assert all(name.startswith("recorded_") for name in names)

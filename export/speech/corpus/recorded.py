@@ -8,6 +8,7 @@ these speakers is one of the judge's (perf/lip_sync/recordings.py), and none of 
 |---|---|---|---|
 | steel_sky | a dozen British and American actors, 11 kHz, 8 bits | beneath-a-steel-sky | free to share and change |
 | drascula | ten characters, English, 11 kHz, 8 bits | drascula | free to share and change |
+| fillets | two actresses, two actors and others, Czech and Dutch, 22 kHz | fillets-ng-data-cs, -nl | GPL-2 |
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from export.speech.aligner import Aligner, Audio, fault_of
-from export.speech.corpus import drascula
+from facestream.contract import SAMPLE_RATE
+
+from export.speech.aligner import Aligner, Audio, Phonemes, Word, fault_of
+from export.speech.corpus import drascula, fillets
 from export.speech.corpus.schwa import with_schwas
-from export.speech.corpus.shard import Shard, Utterance, VoiceMissing
+from export.speech.corpus.shard import SHORTEST_SECONDS, Shard, Utterance, VoiceMissing
 from export.speech.corpus.steel_sky import SteelSky
 from export.speech.packages import debian_package
 
@@ -36,6 +39,8 @@ RECORDED: Final = "recorded"
 """The names of all these shards begin so."""
 SHORTEST_WORDS: Final = 3
 """Letters: a shorter line is a cry."""
+FOREIGN: Final = {"AH": "AX", "R": "DX"}
+"""Beyond English the aligner's AH stands for a schwa, and its R for a trill or a tap, which does not round the lips."""
 
 
 def steel_sky(section: int) -> Lines:
@@ -49,6 +54,25 @@ def drascula_lines(speaker: str) -> Lines:
     yield from drascula.lines(debian_package(SOURCES, "drascula") / "usr/share/scummvm/drascula/en", speaker)
 
 
+def fillets_lines(language: str, speaker: str) -> Lines:
+    """Yield the lines of one speaker of "Fish Fillets" in Czech (cs) or Dutch (nl)."""
+    texts, sounds = (debian_package(SOURCES, name) for name in ("fillets-ng-data", f"fillets-ng-data-{language}"))
+    yield from fillets.lines(texts, sounds, language, speaker)
+
+
+def as_said(words: list[Word], language: str) -> Phonemes:
+    """Return the phonemes of aligned `words` with the times found and the names that the lips go by."""
+    said: Phonemes = []
+    for word in words:
+        sounds = [sound for sound, _, _ in word.phonemes]
+        if language.startswith("en"):
+            sounds = with_schwas(word.name.partition("(")[0], sounds)
+        else:
+            sounds = [FOREIGN.get(sound, sound) for sound in sounds]
+        said += [(new, a, b) for new, (_, a, b) in zip(sounds, word.phonemes, strict=True)]
+    return said
+
+
 def aligned(
     name: str, lines: Callable[[], Lines], language: str, _texts: Iterator[str], _rng: random.Random
 ) -> Iterator[Utterance]:
@@ -60,14 +84,15 @@ def aligned(
         VoiceMissing: the recordings cannot be fetched, or pocketsphinx or espeak-ng is missing.
     """
     try:
-        aligner = Aligner()
+        aligner = Aligner(wide=not language.startswith("en"))
     except ImportError as error:
         raise VoiceMissing(f"{error}: pip install -e '.[judge]'") from error
     all_, left_out = 0, 0
     try:
         for audio, text in lines():
             all_ += 1
-            if re.search(r"\d", text) or len(re.findall(r"[^\W\d_]", text)) < SHORTEST_WORDS:
+            silent = len(audio) < SHORTEST_SECONDS * SAMPLE_RATE
+            if silent or re.search(r"\d", text) or len(re.findall(r"[^\W\d_]", text)) < SHORTEST_WORDS:
                 left_out += 1
                 continue
             try:
@@ -78,11 +103,7 @@ def aligned(
             if fault_of(audio, [sound for word in words for sound in word.phonemes]) is not None:
                 left_out += 1
                 continue
-            phonemes = []
-            for word in words:
-                sounds = with_schwas(word.name.partition("(")[0], [sound for sound, _, _ in word.phonemes])
-                phonemes += [(new, a, b) for new, (_, a, b) in zip(sounds, word.phonemes, strict=True)]
-            yield Utterance(audio, phonemes)
+            yield Utterance(audio, as_said(words, language))
     except (OSError, ValueError, subprocess.CalledProcessError) as error:
         raise VoiceMissing(f"its recordings cannot be read: {error}") from error
     print(f"{name}: {left_out} of {all_} lines left out: their words do not fit the sound", file=sys.stderr)
@@ -109,11 +130,22 @@ def recorded_shards() -> list[Shard]:
             "pianist": 0.7,
         }.items()
     ]
+    listed += [
+        (f"{RECORDED}_fillets_{language}_{speaker}", minutes, partial(fillets_lines, language, speaker), language)
+        for language, speaker, minutes in (
+            ("cs", fillets.OTHERS, 16.0),
+            ("cs", "small", 42.0),
+            ("nl", "small", 50.0),
+            ("cs", "big", 44.0),
+            ("nl", "big", 48.0),
+        )
+    ]
     return [
-        Shard(name, "arpabet", minutes, _nothing, partial(aligned, name, lines, language))
+        Shard(name, "arpabet", minutes, no_texts, partial(aligned, name, lines, language))
         for name, minutes, lines, language in listed
     ]
 
 
-def _nothing(_seed: int) -> Iterator[str]:
+def no_texts(_seed: int) -> Iterator[str]:
+    """Return no text at all: what recorded people say is settled."""
     return iter(())
