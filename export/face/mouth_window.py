@@ -27,11 +27,11 @@ INTERIOR_WIDTH, INTERIOR_HEIGHT = 128, 120
 """The part of the mouth window that an open mouth can reach, px."""
 
 OPEN_PX = 10.0
-"""The inner lips are fully turned out when the lips are so far apart. At half of it they would turn out faster than the
-lips part, and the opening would narrow while the jaw goes down."""
+"""The upper lip's inner side is fully turned out when the lips are so far apart. At half of it it would turn out faster
+than the lips part, and the opening would narrow while the jaw goes down."""
 JUST_OPEN_PX = 0.4
 """Lips nearer than this are closed."""
-CORNER_BEGINS = 0.85
+CORNER_BEGINS = 0.75
 CORNER_SHARE = 0.5
 """The corners are rounded from this share of half the mouth's width; at the very end the lips meet (0.5 of the gap)."""
 LOWER_TEETH_LIGHT = 0.88
@@ -111,8 +111,8 @@ class MouthWindow(nn.Module):
         moved = interior(flow)
         gap = torch.relu(-(a + b))  # px between the lips
         opened = smooth(gap * (1.0 / OPEN_PX))
-        rim = opened * self.rim_width(moved, constants, gap)
-        a, b = a + rim, b + rim  # the inner lips turn out and narrow the opening
+        turned, rounded = self.narrowed(moved, constants, gap)
+        a, b = a + opened * turned + rounded, b + rounded
         alpha = (0.5 - torch.maximum(a, b)).clamp(0.0, 1.0) * (gap - JUST_OPEN_PX).clamp(0.0, 1.0)
         inside = self.open_mouth(parameters, affines, constants, a, b, gap)
         skin = self.lips(face_flow, seam_flow, photo, lips, belongs, chosen, opened)
@@ -124,17 +124,20 @@ class MouthWindow(nn.Module):
         bottom = canvas.MOUTH_SIZE - INTERIOR_Y - INTERIOR_HEIGHT
         return flow, F.pad(texture, (INTERIOR_X, right, INTERIOR_Y, bottom))
 
-    def rim_width(self, moved: Tensor, constants: Tensor, gap: Tensor) -> Tensor:
-        """Width [B, 1, H, W] (px) of the inner lip that an opening mouth shows.
+    def narrowed(self, moved: Tensor, constants: Tensor, gap: Tensor) -> tuple[Tensor, Tensor]:
+        """What narrows a wide opening, each [B, 1, H, W], px.
 
-        A little in the middle; and in the corners, where the skin between the lips makes the opening round.
+        Returns:
+            Width of the inner side that the upper lip turns out. The lower lip is drawn over its teeth and shows none:
+            with as much of it, path-traced mouths were open 2 px further down (0.5 dB about the mouth).
+            How far each lip reaches in at the corners, where the skin between the lips makes the opening round.
         """
         mouth = constant(constants, "mouth")[:, :, None, None]
         left, right, width = mouth[:, 0:1], mouth[:, 1:2], mouth[:, 3:4]
         across = (interior(self.window)[:, :1] + moved[:, :1] - 0.5 * (left + right)) * 2.0 / (right - left)
         middle = (1.0 - across * across).clamp(min=0.0)
         corner = ((across.abs() - CORNER_BEGINS) * (1.0 / (1.0 - CORNER_BEGINS))).clamp(0.0, 1.2)
-        return width * middle + CORNER_SHARE * gap * corner * corner
+        return width * middle, CORNER_SHARE * gap * corner * corner
 
     def lips(
         self,
