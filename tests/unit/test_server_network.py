@@ -49,6 +49,28 @@ def test_answers_stay_when_the_network_runs_again(file: Path, runtime: str) -> N
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_reads_what_triton_lends(file: Path, runtime: str) -> None:
+    """Read-only arrays, every second of a column: answered alike, and never written to."""
+    network = load(file, runtime, threads=1, batched=True)
+    lent = np.arange(4, dtype=np.float32).reshape(1, 4)
+    lent.flags.writeable = False
+    total, product = network.run({"A": lent[:, ::2], "B": lent[:, 2:]}, ["SUM", "PRODUCT"])
+    np.testing.assert_array_equal(total, [[2, 5]])
+    np.testing.assert_array_equal(product, [[0, 6]])
+    np.testing.assert_array_equal(lent, [[0, 1, 2, 3]])
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_wants_every_input_anew(file: Path, runtime: str) -> None:
+    """What a request leaves out must not be another one's."""
+    network = load(file, runtime, threads=1, batched=True)
+    ones = np.ones((1, 2), np.float32)
+    network.run({"A": ones, "B": ones}, ["SUM"])
+    with pytest.raises(ValueError, match="B"):
+        network.run({"A": ones}, ["SUM"])
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_lent_answers_are_right_until_the_next_run(file: Path, runtime: str) -> None:
     """A frame that is passed on at once is not copied; sessions that share a batch get answers of their own."""
     network = load(file, runtime, threads=1, batched=True)
