@@ -196,9 +196,10 @@ class Refiner(nn.Module):
         for name, at in (("coarse_grid", pixels), ("fine_grid", whole)):
             self.register_buffer(name, sampling_grid(CANVAS, at, torch.zeros_like(at)), persistent=False)
         self.register_buffer("feather", F.avg_pool2d(border_feather(), 2 * self.pitch), persistent=False)
-        kept = torch.zeros(1, 1, canvas.CANVAS_HEIGHT, 1)
-        kept[:, :, canvas.EYES_HEIGHT :] = OWN_SHARE
-        self.register_buffer("kept", F.avg_pool2d(kept, (2 * self.pitch, 1)), persistent=False)
+        if self.pitch > 1:
+            kept = torch.zeros(1, 1, canvas.CANVAS_HEIGHT, 1)
+            kept[:, :, canvas.EYES_HEIGHT :] = OWN_SHARE
+            self.register_buffer("kept", F.avg_pool2d(kept, (2 * self.pitch, 1)), persistent=False)
         self.register_buffer("shift_kernel", refinement_kernel(4, channels=3), persistent=False)
         self.register_buffer("moves", torch.tensor(MOVES), persistent=False)
 

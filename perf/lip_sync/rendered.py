@@ -40,6 +40,7 @@ from perf.lip_sync.lips import Lips, lips_of
 from perf.lip_sync.measures import measure as measure_lips
 from perf.lip_sync.mouth_pixels import HALF_WIDTH, MouthPixels
 from perf.lip_sync.recordings import fetch
+from perf.lip_sync.report import rounded
 from perf.liveliness import statistics
 
 Floats = NDArray[np.float64]
@@ -322,14 +323,6 @@ def some_of(clips: Sequence[Clip], seconds: float) -> list[Clip]:
     return taken
 
 
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_rounded(inner) for inner in value]
-    return round(value, 4) if isinstance(value, float) else value
-
-
 def _cell(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
@@ -378,7 +371,7 @@ def main() -> int:
     out = options.results / machine.slug() / "rendered.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     date = datetime.date.today().isoformat()
-    out.write_text(json.dumps({"machine": machine.describe(), "date": date, "rows": _rounded(rows)}, indent=1) + "\n")
+    out.write_text(json.dumps({"machine": machine.describe(), "date": date, "rows": rounded(rows)}, indent=1) + "\n")
     print(f"written to {out}")
     return 0
 

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from perf import machine
 from perf.drawn_frames import DrawnAvatar
 from perf.lip_sync.rendered import FrameMeasure
+from perf.lip_sync.report import rounded
 
 LADDER: Final = np.linspace(0.0, 0.5, 41)
 """jawOpen, in steps of 0.0125."""
@@ -139,14 +140,6 @@ def calibrate(avatar: DrawnAvatar) -> dict[str, Any]:
     return {"unit_px": unit, "noise": noise, "ladder": ladder, "closures": closures}
 
 
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_rounded(inner) for inner in value]
-    return round(value, 4) if isinstance(value, float) else value
-
-
 def main() -> int:
     """Calibrate for each avatar, print and write the findings; 1 where a known closure is taken for an open mouth."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -172,7 +165,7 @@ def main() -> int:
             )
     out = options.results / machine.slug() / "rendered_calibration.json"
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps({"machine": machine.describe(), "avatars": _rounded(found)}, indent=1) + "\n")
+    out.write_text(json.dumps({"machine": machine.describe(), "avatars": rounded(found)}, indent=1) + "\n")
     print(f"written to {out}")
     return int(wrong > 0)
 

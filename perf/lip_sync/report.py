@@ -44,12 +44,13 @@ def line(row: Row) -> str:
     return f"{row['case']:38s} " + "  ".join(f"{heading} {cell}" for (heading, _, _), cell in named)
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
+    """A report's numbers, in lists and mappings, with four digits behind the point."""
     if isinstance(value, float):
         return round(value, 4)
     if isinstance(value, Mapping):
-        return {key: _rounded(item) for key, item in value.items()}
-    return [_rounded(item) for item in value] if isinstance(value, list) else value
+        return {key: rounded(item) for key, item in value.items()}
+    return [rounded(item) for item in value] if isinstance(value, list) else value
 
 
 def _interval(row: Row, key: str, scale: float = 1.0, form: str = "{:.3f}") -> str:
@@ -124,7 +125,7 @@ def markdown(report: Mapping[str, Any]) -> str:
 def write(folder: Path, report: Mapping[str, Any]) -> None:
     """Write sync.json and sync.md into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "sync.json").write_text(json.dumps(_rounded(report), indent=1) + "\n")
+    (folder / "sync.json").write_text(json.dumps(rounded(report), indent=1) + "\n")
     (folder / "sync.md").write_text(markdown(report))
 
 

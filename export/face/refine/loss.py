@@ -15,8 +15,11 @@ from facestream.avatar import layers_canvas as canvas
 from torch import Tensor
 
 LEVELS: Final = 4
-LEVEL_WEIGHTS: Final = (1.0, 1.0, 0.8, 0.6, 0.5)
+LEVEL_WEIGHTS: Final = (1.0, 1.0, 0.8, 1.2, 1.2)
 """Of the bands of the Laplacian pyramid, finest first, and of what remains."""
+SOFTNESS: Final = (1e-3, 1e-3, 1e-3, 0.25, 0.25)
+"""Squared size below which an error of each band counts by its square. In the coarse ones that is all but the largest:
+where a photo does not tell the light, their mean is the best guess, and it cannot blur an edge."""
 SCALE: Final = 1.0 / 16.0
 WORSE: Final = 1.0
 """Weight of an error that was not there before."""
@@ -42,10 +45,10 @@ def region_weights() -> Tensor:
     return weights / weights.mean()
 
 
-def pyramid(picture: Tensor) -> list[Tensor]:
+def pyramid(picture: Tensor, levels: int = LEVELS) -> list[Tensor]:
     """Bands [B, C, h, w] of a Laplacian pyramid, finest first, then what remains."""
     bands = []
-    for _ in range(LEVELS):
+    for _ in range(levels):
         small = F.avg_pool2d(picture, 2)
         bands.append(picture - F.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False))
         picture = small
@@ -68,7 +71,8 @@ def with_own_detail(before: Tensor, truth: Tensor, cover: Tensor) -> Tensor:
 
     `cover` [B, 1, 256, 192] says how much of each pixel is paint.
     """
-    for band, share in zip(pyramid(before - truth), OWN_DETAIL, strict=False):
+    *bands, _ = pyramid(before - truth, len(OWN_DETAIL))
+    for band, share in zip(bands, OWN_DETAIL, strict=True):
         finer = F.interpolate(band, size=truth.shape[2:], mode="bilinear", align_corners=False)
         truth = truth + share * (1.0 - cover) * finer
     return truth
@@ -78,17 +82,17 @@ def refiner_loss(shown: Tensor, before: Tensor, truth: Tensor) -> Tensor:
     """Mean loss of refined pictures `shown`, made from `before`; [B, 3, 256, 192] levels each."""
     now, was = pyramid((shown - truth) * SCALE), pyramid((before - truth) * SCALE)
     total = shown.new_zeros(())
-    for weight, band, old, region in zip(LEVEL_WEIGHTS, now, was, _PYRAMID, strict=True):
-        wrong = robust(band).mean(1, keepdim=True)
+    for weight, softness, band, old, region in zip(LEVEL_WEIGHTS, SOFTNESS, now, was, _PYRAMID, strict=True):
+        wrong = robust(band, softness).mean(1, keepdim=True)
         # Neighbourhoods, not pixels: a pixel may get worse where those around it get better.
-        worse = torch.relu(local_mean(wrong) - local_mean(robust(old).mean(1, keepdim=True)))
+        worse = torch.relu(local_mean(wrong) - local_mean(robust(old, softness).mean(1, keepdim=True)))
         total = total + weight * (region * (wrong + WORSE * worse)).mean()
     return total + EFFORT * ((shown - before).abs() * SCALE).mean()
 
 
-def robust(error: Tensor) -> Tensor:
+def robust(error: Tensor, softness: float) -> Tensor:
     """Absolute value with a round bottom."""
-    return torch.sqrt(error * error + 1e-3)
+    return torch.sqrt(error * error + softness)
 
 
 def local_mean(error: Tensor) -> Tensor:
