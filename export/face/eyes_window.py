@@ -25,7 +25,10 @@ NARROW_PX = 6.0
 """Between lids nearer than this the eyeball lies in the shadow of the lashes."""
 NARROW_LIGHT = 0.35
 LID_MOVES_PX = (2.0, 7.0)
-"""An upper lid that comes down turns from the photo's into the painted closed one between these distances."""
+"""An upper lid that comes down turns from the photo's into the painted closed one between these distances ..."""
+LID_EDGE_PX = 2.0
+"""... of its edge where that comes down most, which lies no further from the seam: the corners hardly move, and would
+keep the open eye's lashes."""
 STIRRED_PX = 0.5
 """The eyeball is held in its place, while the lids' motion passes over it, from this much of motion on."""
 
@@ -66,6 +69,10 @@ class EyesWindow(nn.Module):
         below, above = layers.flow0, layers.flow1
         begins, ends = LID_MOVES_PX
         lowered = smooth((-above[:, 1:] - begins) * (1.0 / (ends - begins)))
+        edge = -above[:, 1:] * (LID_EDGE_PX - layers.score1.abs()).clamp(0.0, 1.0)
+        half = canvas.CANVAS_WIDTH // 2
+        right, left = (part.amax((2, 3), keepdim=True) for part in (edge[..., :half], edge[..., half:]))
+        shut = smooth((right + self.left_half * (left - right) - begins) * (1.0 / (ends - begins)))
         a = layers.score0 + canvas.LOWER_LID_RIM - RIM_HIDDEN_PX * lowered
         b = layers.score1 + canvas.UPPER_LID_RIM + LASH_PX * lowered
         overlap = torch.relu(a + b)  # the upper lid lies over the lower one, lashes and all
@@ -95,7 +102,7 @@ class EyesWindow(nn.Module):
         of_below = sample_at(both, self.grid(face_flow[:, :, rows, columns]))
         of_above = sample_at(both, self.grid(seam_flow[:, :, : canvas.SEAM_EYE_ROWS + 1]))
         # The upper lid's skin comes down with it; the lower lid's rim loses the iris that turns away.
-        lid_below, lid_above = turned * of_below[:, 3:], lowered * of_above[:, 3:]
+        lid_below, lid_above = turned * of_below[:, 3:], shut * of_above[:, 3:]
         lid = lid_above + belongs * (lid_below - lid_above)
         seam = (belongs - chosen) * (of_below[:, :3] - of_above[:, :3])  # smooths the step from layer to layer
         colour = alpha * ball + (1.0 - opening) * (lid + seam)

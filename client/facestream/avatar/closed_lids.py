@@ -89,7 +89,7 @@ def real_lids(
         t = np.clip((LID_CM - above) / SOFT_CM, 0.0, 1.0)
         own = (above > -BELOW_CM) & side[None]
         alpha = (ends[None] * t * t * (3.0 - 2.0 * t))[..., None]
-        added = np.where(own[..., None], alpha * (lid - window), added)
+        added = np.where(own[..., None], alpha * (lid - window) + (1.0 - alpha) * added, added)
     return np.clip(np.round(added + 128.0), 0, 255).astype(np.uint8).transpose(2, 0, 1).copy()
 
 

@@ -37,9 +37,7 @@ class Eyeballs:
 
 def paint_eyeballs(photo: NDArray[np.uint8], landmarks: Floats, lids: list[tuple[Seam, Seam]]) -> Eyeballs:
     """Complete irises by their mean colour at each radius, and the whites around them by their own mean colour."""
-    rows = slice(canvas.CANVAS_Y, canvas.CANVAS_Y + canvas.EYES_HEIGHT)
-    columns = slice(canvas.CANVAS_X, canvas.CANVAS_X + canvas.CANVAS_WIDTH)
-    window = photo[rows, columns].astype(np.float64)
+    window = in_window(photo).astype(np.float64)
     line_x = np.arange(canvas.CANVAS_WIDTH) + canvas.CANVAS_X + 0.5
     line_y = np.arange(canvas.EYES_HEIGHT) + canvas.CANVAS_Y + 0.5
     x, y = np.meshgrid(line_x, line_y)
@@ -87,6 +85,16 @@ SKIN_ABOVE_CM = (0.40, 0.50, 0.60, 0.70, 0.80, 0.90, 1.00, 1.10)
 SKIN_RANK = 5
 """... of which so many of these places are darker."""
 LASH_LINE_CM = 0.09
+CORNER = 0.25
+"""Towards the corners, over this share of half the eye's width, the painted lid gives way ..."""
+TUFT_CM = (0.90, 0.30)
+"""... to the photo's skin without the lashes, which reach so far beyond the outer and the inner corner ..."""
+TUFT_ABOVE_CM = (0.60, 1.00)
+"""... and between these heights above them at most ..."""
+TUFT_BELOW_CM = 0.08
+"""... and as far below."""
+LASHES_PX = 13
+"""Diameter of the disc that closes the gaps of bright skin between dark lashes."""
 ABOUT_CM = (0.30, 1.10)
 """Behind glasses a lid has the colour of the skin that lies so far from the eye's edges ..."""
 ABOUT_PERCENTILE = 60
@@ -114,11 +122,14 @@ def paint_lids(
 
     The wet rim of a lower lid, on the other hand, shows some of the iris above it, which has to go when the eye turns.
     """
-    window = photo[canvas.CANVAS_Y : canvas.CANVAS_Y + canvas.EYES_HEIGHT]
-    window = window[:, canvas.CANVAS_X : canvas.CANVAS_X + canvas.CANVAS_WIDTH].astype(np.float64)
+    window = in_window(photo).astype(np.float64)
     columns = np.arange(canvas.CANVAS_WIDTH) + canvas.CANVAS_X + 0.5
     rows = np.arange(canvas.EYES_HEIGHT) + canvas.CANVAS_Y + 0.5
     added = np.zeros_like(window)
+    bare, free = without_lashes(window), np.ones((*window.shape[:2], 1))
+    if rims is not None:
+        wide = cv2.GaussianBlur(cv2.dilate(rims, np.ones((LASHES_PX, LASHES_PX))), (0, 0), 1.5)
+        free -= in_window(wide.astype(np.float64))[..., None] / 255.0
     for (lower, upper), iris in zip(lids, IRISES, strict=True):
         height = upper.at(columns)
         band = []
@@ -139,11 +150,12 @@ def paint_lids(
         line = np.clip(1.0 - np.abs(above + 0.02) / LASH_LINE_CM, 0.0, 1.0)[..., None]
         line = np.where(above[..., None] < 0, np.maximum(line, 0.75), line)
         colour = colour + 0.85 * line * (lash - colour)
-        ends = np.clip(upper.to_corner(columns) / 0.25, 0.0, 1.0)
+        ends = np.clip(upper.to_corner(columns) / CORNER, 0.0, 1.0)
         top = np.clip((0.95 * LID_CM - above) / (0.5 * LID_CM), 0.0, 1.0)
         top = top * top * (3.0 - 2.0 * top) * (above > -0.25)
         alpha = (ends[None] * top)[..., None]
-        added += alpha * (colour - window)
+        lashes = tufts(upper, columns, above, scale) * (1.0 - alpha) * free
+        added += alpha * (colour - window) + lashes * (bare - window)
 
         centre = landmarks[iris[0], 0]
         half = 1.3 * float(np.linalg.norm(landmarks[list(iris[1:]), :2] - landmarks[iris[0], :2], axis=1).mean())
@@ -161,6 +173,42 @@ def paint_lids(
             added += fill[..., None] * (colour[None] - window) * (above[..., None] < -0.25)
     packed = np.clip(np.round(added + 128.0), 0, 255).astype(np.uint8).transpose(2, 0, 1)
     return np.ascontiguousarray(packed)
+
+
+def in_window(picture: NDArray[Any]) -> NDArray[Any]:
+    """The part [64, 192, ...] of a picture [512, 512, ...] in the eyes' window."""
+    rows = slice(canvas.CANVAS_Y, canvas.CANVAS_Y + canvas.EYES_HEIGHT)
+    return picture[rows, canvas.CANVAS_X : canvas.CANVAS_X + canvas.CANVAS_WIDTH]
+
+
+def without_lashes(window: Floats) -> Floats:
+    """A picture [h, w, 3] whose thin dark lines are as bright as what lies beside them."""
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (LASHES_PX, LASHES_PX))
+    closed = cv2.morphologyEx(window.astype(np.float32), cv2.MORPH_CLOSE, disc)
+    bare: Floats = cv2.GaussianBlur(closed, (0, 0), 1.5).astype(np.float64)
+    return bare
+
+
+def tufts(upper: Seam, columns: Floats, above: Floats, scale: float) -> Floats:
+    """Where about the corners of an eye [h, w, 1] lashes stand that go down with the lid, 0..1.
+
+    Args:
+        upper: edge of the upper lid.
+        columns: [w] px.
+        above: [h, w] cm above that edge; beyond its ends, above its end.
+        scale: px per cm.
+    """
+    outer, inner = TUFT_CM if upper.left < 256.0 else TUFT_CM[::-1]  # of the left and of the right end
+    before, after = (upper.left - columns) / (outer * scale), (columns - upper.right) / (inner * scale)
+    beyond = np.maximum(before, after)[None]
+    near = np.clip((1.0 - beyond) / 0.6, 0.0, 1.0) * np.clip(2.0 - 2.0 * upper.to_corner(columns) / CORNER, 0.0, 1.0)
+    highest, gone = TUFT_ABOVE_CM
+    high = np.clip((gone - above) / (gone - highest), 0.0, 1.0)
+    # Between the corners the lashes' line at the edge stays.
+    lowest = np.where(beyond > 0.0, -TUFT_BELOW_CM, 0.05)
+    low = np.clip((above - lowest) / 0.15, 0.0, 1.0)
+    share: Floats = (near * high * low)[..., None]
+    return share
 
 
 def skin_about(
