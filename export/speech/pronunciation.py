@@ -56,17 +56,22 @@ def pronounce(words: Sequence[str], language: str) -> list[list[str]]:
         FileNotFoundError: espeak-ng is not installed.
         ValueError: espeak-ng does not know the language, or says nothing for a word.
     """
+    if not words:
+        return []
     program = shutil.which("espeak-ng")
     if program is None:
         raise FileNotFoundError("espeak-ng is not on this machine: apt-get install espeak-ng")
-    said = []
-    for word in words:
-        # Word by word: within a sentence it joins short words and leaves out what is silent.
-        done = subprocess.run(
-            [program, "-q", "--ipa", "-v", language, "--", word], capture_output=True, text=True, check=False
-        )
-        phonemes = arpabet(re.sub(r"\(.*?\)", "", done.stdout))
-        if done.returncode or not phonemes:
-            raise ValueError(f"espeak-ng's voice {language!r} says nothing for {word!r}: {done.stderr.strip()}")
-        said.append(phonemes)
+    # A blank line between: within a sentence it joins short words and leaves out what is silent.
+    done = subprocess.run(
+        [program, "-q", "--ipa", "-v", language],
+        input="".join(f"{word}\n\n" for word in words),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = [arpabet(re.sub(r"\(.*?\)", "", line)) for line in done.stdout.splitlines() if line.strip()]
+    if done.returncode or len(said) != len(words) or not all(said):
+        if len(words) > 1:
+            return [phonemes for word in words for phonemes in pronounce([word], language)]
+        raise ValueError(f"espeak-ng's voice {language!r} says nothing for {words[0]!r}: {done.stderr.strip()}")
     return said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import struct
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import soundfile
 from facestream.contract import SAMPLE_RATE
 
 from export.speech.aligner import fault_of
-from export.speech.pronunciation import arpabet
+from export.speech.pronunciation import arpabet, pronounce
 from perf.lip_sync import recordings
 from perf.lip_sync.recordings import SPEAKERS, SPLITS, Speaker, every, fetch, game, spaced
 
@@ -97,6 +98,18 @@ def test_sounds_of_other_languages_keep_what_the_lips_do() -> None:
     assert arpabet("dʒˈɛnte") == ["JH", "EH", "N", "T", "EY"]
     assert arpabet("hˈɒbɪts") == ["HH", "AO", "B", "IH", "T", "S"]
     assert arpabet("ˈaβe") == ["AA", "W", "EY"]
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng: apt-get install espeak-ng")
+def test_each_word_is_pronounced_as_if_it_stood_alone() -> None:
+    """Words that ran into each other would move every phoneme behind them to another word's sound."""
+    for language, words in {"fr": ["les", "amis", "un", "homme"], "cs": ["se", "s", "ním", "přece"]}.items():
+        assert pronounce(words, language) == [pronounce([word], language)[0] for word in words]
+    assert pronounce([], "fr") == []
+    with pytest.raises(ValueError, match="says nothing for"):
+        pronounce(["amis", "..."], "fr")
+    with pytest.raises(ValueError, match="'qqq'"):
+        pronounce(["amis"], "qqq")
 
 
 def test_a_transcript_that_leaves_words_out_is_not_believed() -> None:

@@ -173,14 +173,21 @@ dialogStr("Klid.")
         folder.mkdir(parents=True)
         for name in names:
             soundfile.write(folder / f"{name}.ogg", np.full((22050, 2), (0.1, 0.3)), 22050)
-    small = list(fillets.lines(tmp_path, tmp_path, "cs", "small"))
+
+    def heard(speaker: str, language: str = "cs") -> list[tuple[Audio, str]]:
+        return [
+            line for part in range(fillets.PARTS) for line in fillets.lines(tmp_path, tmp_path, language, speaker, part)
+        ]
+
+    small = heard("small")
     assert [words for _, words in small] == ['Řekni "jdi".', "Tma."]
+    assert [words for _, words in fillets.lines(tmp_path, tmp_path, "cs", "small", 1)] == ["Tma."]
     assert len(small[0][0]) == pytest.approx(SAMPLE_RATE, rel=0.01)
     assert float(np.median(small[0][0])) == pytest.approx(0.2, abs=0.02)
-    assert [words for _, words in fillets.lines(tmp_path, tmp_path, "cs", "big")] == ["Ne."]
-    assert [words for _, words in fillets.lines(tmp_path, tmp_path, "cs", fillets.OTHERS)] == ["Klid."]
+    assert [words for _, words in heard("big")] == ["Ne."]
+    assert [words for _, words in heard(fillets.OTHERS)] == ["Klid."]
     with pytest.raises(FileNotFoundError, match="dialogs_nl"):
-        list(fillets.lines(tmp_path, tmp_path, "nl", "small"))
+        heard("small", "nl")
 
 
 class HalfDeaf:

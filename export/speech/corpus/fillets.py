@@ -24,6 +24,8 @@ GAME: Final = Path("usr/share/games/fillets-ng")
 FONTS: Final = {"font_small": "small", "font_big": "big"}
 """The font of each fish; who has another is one of OTHERS."""
 OTHERS: Final = "others"
+PARTS: Final = 4
+"""Of what a speaker says: a shard each, so that none takes long."""
 
 _STRING: Final = r'"((?:[^"\\]|\\.)*)"'
 _LINE: Final = re.compile(
@@ -40,11 +42,12 @@ def subtitles(lua: str) -> dict[str, tuple[str, str]]:
     }
 
 
-def lines(texts: Path, sounds: Path, language: str, speaker: str) -> Iterator[tuple[Audio, str]]:
+def lines(texts: Path, sounds: Path, language: str, speaker: str, part: int) -> Iterator[tuple[Audio, str]]:
     """Yield what `speaker` says: float32[n] mono at SAMPLE_RATE, and the words.
 
     `texts` and `sounds` are the unpacked packages of the subtitles and of this language's sounds, `language` is cs or
-    nl, `speaker` one of FONTS' values or OTHERS.
+    nl, `speaker` one of FONTS' values or OTHERS. Part 0 begins with the first line, part 1 with the second, and so on;
+    each has every line that is PARTS further.
 
     Raises:
         FileNotFoundError: `texts` holds no subtitles of this language.
@@ -52,10 +55,14 @@ def lines(texts: Path, sounds: Path, language: str, speaker: str) -> Iterator[tu
     levels = sorted((texts / GAME / "script").rglob(f"dialogs_{language}.lua"))
     if not levels:
         raise FileNotFoundError(f"{texts} holds no script/LEVEL/dialogs_{language}.lua")
+    place = 0
     for path in levels:
         level = path.parent.relative_to(texts / GAME / "script")
         for name, (who, words) in subtitles(path.read_text("utf-8")).items():
             sound = sounds / GAME / "sound" / level / language / f"{name}.ogg"
-            if who == speaker and sound.exists():
+            if who != speaker or not sound.exists():
+                continue
+            if place % PARTS == part:
                 audio, rate = soundfile.read(sound, dtype="float32", always_2d=True)
                 yield np.asarray(soxr.resample(audio.mean(1), rate, SAMPLE_RATE), np.float32), words
+            place += 1

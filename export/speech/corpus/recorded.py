@@ -54,10 +54,10 @@ def drascula_lines(speaker: str) -> Lines:
     yield from drascula.lines(debian_package(SOURCES, "drascula") / "usr/share/scummvm/drascula/en", speaker)
 
 
-def fillets_lines(language: str, speaker: str) -> Lines:
-    """Yield the lines of one speaker of "Fish Fillets" in Czech (cs) or Dutch (nl)."""
+def fillets_lines(language: str, speaker: str, part: int) -> Lines:
+    """Yield one part of the lines of a speaker of "Fish Fillets" in Czech (cs) or Dutch (nl)."""
     texts, sounds = (debian_package(SOURCES, name) for name in ("fillets-ng-data", f"fillets-ng-data-{language}"))
-    yield from fillets.lines(texts, sounds, language, speaker)
+    yield from fillets.lines(texts, sounds, language, speaker, part)
 
 
 def as_said(words: list[Word], language: str) -> Phonemes:
@@ -131,14 +131,14 @@ def recorded_shards() -> list[Shard]:
         }.items()
     ]
     listed += [
-        (f"{RECORDED}_fillets_{language}_{speaker}", minutes, partial(fillets_lines, language, speaker), language)
-        for language, speaker, minutes in (
-            ("cs", fillets.OTHERS, 16.0),
-            ("cs", "small", 42.0),
-            ("nl", "small", 50.0),
-            ("cs", "big", 44.0),
-            ("nl", "big", 48.0),
+        (
+            f"{RECORDED}_fillets_{language}_{who}_{part}",
+            4.0 if who == fillets.OTHERS else 11.0,
+            partial(fillets_lines, language, who, part),
+            language,
         )
+        for part in range(fillets.PARTS)
+        for language, who in (("cs", "small"), ("nl", "small"), ("nl", "big"), ("cs", "big"), ("cs", fillets.OTHERS))
     ]
     return [
         Shard(name, "arpabet", minutes, no_texts, partial(aligned, name, lines, language))
