@@ -1,9 +1,9 @@
 """Assembles the model repository for a target: the committed one, its networks replaced by what was built.
 
-The committed config.pbtxt files stay the source: names, types and shapes of all tensors, batching and order are theirs.
-What differs by target is set in Triton's own message (ModelConfig), and nothing else is touched.
+The committed config.pbtxt files stay the source: names, types and shapes of all tensors and the stateful stages' order
+are theirs. What differs by target is set in Triton's own message (ModelConfig), and nothing else is touched.
 
-- Networks: backend, file, largest batch, instances, CUDA graphs, warm-up.
+- Networks: backend, file, largest batch, batching of requests that wait, instances, CUDA graphs, warm-up.
 - Stages in Python: their largest batch grows with the networks', so that a full house is one call of each.
 - Ensembles: copied.
 """
@@ -82,6 +82,10 @@ def network_config(
     del config.instance_group[:]
     group = config.instance_group.add(count=instances)
     group.kind = ModelInstanceGroup.KIND_GPU if on_gpu(runtime) else ModelInstanceGroup.KIND_CPU
+    if on_gpu(runtime) or instances > 1:
+        # Committed configurations go without: on a CPU frames of a batch are drawn one after the other, and the batcher
+        # is one more thread that a frame waits for at each network. A single instance answers in order without it.
+        config.dynamic_batching.preserve_ordering = True
     if on_gpu(runtime):
         for name in CPU_ONLY:
             config.parameters.pop(name, None)

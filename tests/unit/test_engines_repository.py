@@ -11,7 +11,16 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 from export.engines.precisions import choose
 from export.engines.profile import BatchProfile
 from export.engines.refusal import Refusal
-from export.engines.repository import CPU_ONLY, ENCODER, RUNTIMES, NetworkFile, Runtime, assemble, encoders_for
+from export.engines.repository import (
+    CPU_ONLY,
+    ENCODER,
+    RUNTIMES,
+    NetworkFile,
+    Runtime,
+    assemble,
+    encoders_for,
+    network_config,
+)
 from export.ensembles import REPOSITORY, read_config
 from export.networks import NETWORKS
 
@@ -53,7 +62,18 @@ def test_every_model_is_there_and_its_tensors_are_the_committed_ones(
         )
         assert config.ensemble_scheduling == committed.ensemble_scheduling
         assert config.sequence_batching == committed.sequence_batching
-        assert config.dynamic_batching == committed.dynamic_batching
+        # With two instances of each, requests that wait are batched in their order, whatever the device.
+        assert config.HasField("dynamic_batching") == (name in STAGES)
+        assert config.dynamic_batching.preserve_ordering == config.HasField("dynamic_batching")
+        assert config.dynamic_batching.max_queue_delay_microseconds == 0
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_single_network_on_a_processor_needs_no_batcher(tmp_path: Path, runtime: Runtime) -> None:
+    """It costs each frame a thread's waking there; on a GPU a full house would come one by one without it."""
+    committed, file = COMMITTED["renderer"], NetworkFile(tmp_path / "model.onnx")
+    config = network_config(committed, runtime, PROFILE, 1, file, Path("/c"))
+    assert config.HasField("dynamic_batching") == (runtime != "onnxruntime-cpu")
 
 
 def test_a_full_house_is_one_batch_of_every_stage(assembled: tuple[Runtime, Path, dict[str, ModelConfig]]) -> None:

@@ -79,12 +79,12 @@ def test_stateful_stages_forget_alike(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NEURAL)
-def test_neural_stages_batch_in_order_and_run_on_any_device(name: str) -> None:
+def test_neural_stages_answer_in_order_and_run_on_any_device(name: str) -> None:
+    """Without a batcher it is the single instance that keeps a session's frames in order."""
     config = NEURAL[name]
     assert config.max_batch_size == 8
-    assert config.dynamic_batching.preserve_ordering
-    assert config.dynamic_batching.max_queue_delay_microseconds == 0
-    assert all(group.kind == group.KIND_AUTO for group in config.instance_group)
+    assert not config.HasField("dynamic_batching")
+    assert [(group.kind, group.count) for group in config.instance_group] == [(config.instance_group[0].KIND_AUTO, 1)]
 
 
 @pytest.mark.parametrize("name", NEURAL)
