@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Write every shard that is missing; return the exit status."""
     parser = argparse.ArgumentParser(description=corpus.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("build/speech/corpus"), help="folder for the shards")
-    parser.add_argument("--scale", type=float, default=1.0, help="factor of all lengths; 1 makes 16 hours")
+    parser.add_argument("--scale", type=float, default=1.0, help="factor of all lengths; 1 makes 14 hours")
     parser.add_argument("--only", default="", metavar="PREFIX", help="write only the shards whose names begin so")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)

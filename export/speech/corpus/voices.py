@@ -66,7 +66,7 @@ def _festival(voice: str, encoding: str = "utf-8") -> Speak:
 
 
 def shards() -> list[Shard]:
-    """List every voice of the corpus: 6.6 hours of synthesisers, 6.2 of recorded people.
+    """List every voice of the corpus: 6.6 hours of synthesisers, 5.2 of recorded people.
 
     Voices made of recordings (flite, festival) take most of it, for they carry what robots lack; the same, taken apart
     and put together again as other people, a good part more; espeak-ng adds many vocal tracts and the sounds of other
