@@ -70,25 +70,33 @@ class CanvasStabilizer:
             SessionLost: `frame_index` is not the next one, or the texture is not finite; nothing has changed.
         """
         self.check(frame_index)
-        if not np.isfinite(texture).all():
-            raise SessionLost(NOT_FINITE)
-        self._order.advance()
         steady = self._blend(texture, flow)
+        self._order.advance()
         self._texture, self._flow = cv2.merge(list(steady)), flow.copy()
         return steady
 
     def _blend(self, texture: Floats, flow: Floats) -> Floats:
-        """`texture` with its past blended in; the same array where there is nothing to blend."""
+        """`texture` with its past blended in; the same array where there is nothing to blend. Changes nothing."""
         if self._texture is None or self._flow is None or not self._keep:
+            if not np.isfinite(texture).all():
+                raise SessionLost(NOT_FINITE)
             return texture
         motion = flow - self._flow
         moves = max(float(motion.max()), -float(motion.min())) > STILL_PX
         past = _follow(self._texture, motion) if moves else self._texture
-        change = np.subtract(past.transpose(2, 0, 1), texture, out=np.empty_like(texture))
-        excess = np.abs(change[3]) * (TOLERANCE[0] / TOLERANCE[3])
+        change = np.empty_like(texture)
+        planes = cv2.split(past, list(change))  # where `change` lies: no memory is asked for
+        for plane, before, now in zip(change, planes, texture, strict=True):
+            np.subtract(before, now, out=plane)
+        excess = np.abs(change[3])
+        excess *= TOLERANCE[0] / TOLERANCE[3]
+        plane_excess = np.empty_like(excess)
         for plane in change[:3]:
-            np.maximum(excess, np.abs(plane), out=excess)
-        if float(excess.max()) < SAME * TOLERANCE[0]:
+            np.maximum(excess, np.abs(plane, out=plane_excess), out=excess)
+        most = float(excess.max())
+        if not np.isfinite(most):  # the past is finite, so it is the texture: one look less at all of it
+            raise SessionLost(NOT_FINITE)
+        if most < SAME * TOLERANCE[0]:
             return texture
         excess *= 1.0 / TOLERANCE[0]
         excess *= excess
