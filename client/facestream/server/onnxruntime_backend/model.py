@@ -16,6 +16,7 @@ Everything about GPUs is ignored.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from pathlib import Path
@@ -45,6 +46,8 @@ class TritonPythonModel:
             self._warm_up()
         except (network.NetworkError, ValueError) as error:
             raise pb_utils.TritonModelException(f"model '{name}': {error}") from error
+        # What is loaded by now stays: to look through all of it for garbage would take 20 ms, in the middle of a frame.
+        gc.freeze()
 
     def execute(self, requests: list[Any]) -> list[Any]:
         # The backend copies what an answer holds when all of them are there: only a single one may lie in the network's
