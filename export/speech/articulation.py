@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from facestream.parameters import ARKIT
@@ -10,6 +10,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from export.speech.phonemes import VISEMES
+
+LEAST: Final = 1e-8
+"""Product of probabilities below which a root's slope would be endless."""
+
+
+class Gates(NamedTuple):
+    """What stands above the regressed lips, each [batch, 1, ...] in [0, 1]."""
+
+    awake: Tensor
+    """0 in silence, where the mouth is at rest."""
+    parted: Tensor
+    """0 where the lips meet."""
+    bitten: Tensor
+    """1 where the lower lip is at the upper teeth."""
 
 
 class ArticulationLayer(nn.Module):
@@ -66,7 +80,8 @@ class ArticulationLayer(nn.Module):
 
     REST_GAP: Final = 0.08  # below this the lips stay shut: the regression is too flat to reach 0 on p, b and m
     SURE: Final = (0.40, 0.65)  # from which probability of closed lips on they move together, and meet
-    DOUBTFUL: Final = (0.02, 0.08)  # the same for a probability that a wide gap contradicts, times (1 - gap) ** 4
+    DOUBTFUL: Final = (0.01, 0.05)  # the same for a probability that a wide gap contradicts, times (1 - gap) ** 3
+    BITTEN: Final = (0.10, 0.50)  # from which probability of a bitten lip on it rises to the teeth, and is there
     SILENCE: Final = (0.15, 0.35)  # from which probability of silence on the mouth goes to rest, and is at rest
     GAIN: Final = 1.4  # the mean of several likely shapes is flatter than each of them: restores their spread
 
@@ -81,30 +96,39 @@ class ArticulationLayer(nn.Module):
                 effects[names.index(name), column, 0] = weight
         self.register_buffer("effects", effects)  # [52, 8, 1]
 
+    @classmethod
+    def gates(cls, lips: Tensor, visemes: Tensor) -> Gates:
+        """Return how far the mouth is awake, its lips parted and bitten, each [batch, 1, ...] in [0, 1].
+
+        `lips` [batch, 4, ...] and `visemes` [batch, 15, ...] are those of `forward`.
+        """
+        gap, _, closed, labiodental = torch.split(lips, 1, dim=1)
+        # Two heads speak of closures: both have to. What the gap's regression takes for wide is hardly one, unless they
+        # are sure: so more of p, b and m meet at the price of fewer t, d and k than with one limit for all.
+        agreed = (closed * _viseme(visemes, "PP")).clamp(min=LEAST).sqrt()
+        narrow = 1 - gap.clamp(0, 1)
+        doubtful = agreed * narrow * narrow * narrow
+        parted = (1 - _above(agreed, cls.SURE)) * (1 - _above(doubtful, cls.DOUBTFUL))
+        awake = ((cls.SILENCE[1] - _viseme(visemes, "sil")) / (cls.SILENCE[1] - cls.SILENCE[0])).clamp(0, 1)
+        parted = parted * awake
+        bitten = _above(labiodental, cls.BITTEN) * parted
+        return Gates(awake, parted, bitten)
+
+    @classmethod
+    def opening(cls, lips: Tensor, gates: Gates) -> Tensor:
+        """Return how far the lips are shown apart, [batch, 1, ...] in [0, 1]: the cause `open`."""
+        return ((lips[:, :1] - cls.REST_GAP) * cls.GAIN * gates.parted * (1 - 0.8 * gates.bitten)).clamp(0, 1)
+
     def forward(self, lips: Tensor, visemes: Tensor) -> Tensor:
         """Return the ARKit weights [batch, 52].
 
         `lips` [batch, 4] holds gap, width and the probabilities of closed and of labiodental lips,
         `visemes` [batch, 15] probabilities.
         """
-        gap, width, closed, labiodental = torch.split(lips, 1, dim=1)  # each [batch, 1]
-
-        def viseme(name: str) -> Tensor:
-            index = VISEMES.index(name)
-            return visemes[:, index : index + 1]
-
-        def above(value: Tensor, limits: tuple[float, float]) -> Tensor:
-            return ((value - limits[0]) / (limits[1] - limits[0])).clamp(0, 1)
-
-        # What the gap's regression takes for wide is hardly a closure, unless the other head is sure: so more of p, b
-        # and m meet at the price of fewer t, d and k than with one limit for all.
-        narrow = 1 - gap.clamp(0, 1)
-        doubtful = closed * narrow * narrow * narrow * narrow
-        parted = (1 - above(closed, self.SURE)) * (1 - above(doubtful, self.DOUBTFUL))
-        awake = ((self.SILENCE[1] - viseme("sil")) / (self.SILENCE[1] - self.SILENCE[0])).clamp(0, 1)
-        parted = parted * awake
-        bitten = ((labiodental - 0.2) / 0.6).clamp(0, 1) * parted
-        opening = ((gap - self.REST_GAP) * self.GAIN * parted * (1 - 0.8 * bitten)).clamp(0, 1)
+        _, width, closed, _ = torch.split(lips, 1, dim=1)  # each [batch, 1]
+        gates = self.gates(lips, visemes)
+        awake, parted, bitten = gates
+        opening = self.opening(lips, gates)
         rounded = (-width * self.GAIN).clamp(0, 1) * awake
         causes = torch.cat(
             [
@@ -113,11 +137,20 @@ class ArticulationLayer(nn.Module):
                 bitten,
                 # Much pucker parts the lips by itself: less of it where they are to meet.
                 rounded * (1 - 0.4 * opening) * (0.35 + 0.65 * parted),
-                (rounded * opening + viseme("CH")).clamp(0, 1) * parted,
+                (rounded * opening + _viseme(visemes, "CH")).clamp(0, 1) * parted,
                 (width * self.GAIN).clamp(0, 1) * awake,
-                viseme("SS") * parted,
-                (viseme("TH") + 0.25 * viseme("nn")) * parted,
+                _viseme(visemes, "SS") * parted,
+                (_viseme(visemes, "TH") + 0.25 * _viseme(visemes, "nn")) * parted,
             ],
             dim=1,
         )  # [batch, 8]
         return functional.conv1d(causes[:, :, None], self.effects)[:, :, 0].clamp(0, 1)  # [batch, 52]
+
+
+def _viseme(visemes: Tensor, name: str) -> Tensor:
+    index = VISEMES.index(name)
+    return visemes[:, index : index + 1]
+
+
+def _above(value: Tensor, limits: tuple[float, float]) -> Tensor:
+    return ((value - limits[0]) / (limits[1] - limits[0])).clamp(0, 1)

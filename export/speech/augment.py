@@ -62,6 +62,15 @@ to 0.745.
 """
 
 
+class Augmented(NamedTuple):
+    """A changed batch."""
+
+    power: Tensor
+    """Mel power [batch, 64, steps]."""
+    noise: Tensor
+    """Power of what was put under the speech, its own reverberation included, against the speech's, [batch]."""
+
+
 class Augmenter(Draws):
     """Random changes of a batch, from one seeded generator."""
 
@@ -69,8 +78,8 @@ class Augmenter(Draws):
         super().__init__(generator)
         self.strength = strength
 
-    def __call__(self, power: Tensor, background: Tensor | None = None) -> Tensor:
-        """Return a changed copy of mel `power` [batch, 64, steps].
+    def __call__(self, power: Tensor, background: Tensor | None = None) -> Augmented:
+        """Return a changed copy of mel `power` [batch, 64, steps] and how noisy it is.
 
         `background` [few, 64, steps] is put under the last ones of the batch.
         """
@@ -86,9 +95,14 @@ class Augmenter(Draws):
         power = self._mostly("add_noise", self._add_noise(power), power)
         if background is not None:
             power = self._add_background(power, background)
+        noise = (power - others).mean((1, 2)).clamp(min=0) / others.mean((1, 2)).clamp(min=1e-12)
         power = self._telephone(power)
         power = self._mostly("code", self._code(power), power)
         power = self._mostly("mask_band", self._mask_band(power), power)
+        return Augmented(self.at_any_level(power), noise)
+
+    def at_any_level(self, power: Tensor) -> Tensor:
+        """Return `power` [batch, 64, steps], each passage turned down or up within LEVELS."""
         return power * self._decibels(self._uniform(*LEVELS, len(power), 1, 1))
 
     def _mostly(self, name: str, changed: Tensor, power: Tensor) -> Tensor:

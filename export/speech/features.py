@@ -5,22 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import soxr
 import torch
 from facestream.contract import SAMPLE_RATE
 from torch import Tensor
 
 from export.speech import phonemes, targets
+from export.speech.corpus.recorded import RECORDED
 from export.speech.corpus.shard import read_shard, shard_paths
 from export.speech.encoder import HOP, SPAN, LogMel
 from export.speech.feature_cache import cache_folder, fits
+from export.speech.lossy import CODINGS, through_mp3
+from export.speech.room_tone import room_spectrum, room_tone
 from export.speech.targets import curves, segments
 
 NOMINAL_DBFS: Final = -25.0
 """Level of the loud part of each utterance before augmentation."""
+
+
+TAPE_SPEEDS: Final = (1.0, 0.87, 1.16)
+"""Speeds at which people's lines are played: pitch and vocal tract change with them (Ko et al. 2015, "Audio
+augmentation for speech recognition"), so that each actor is three speakers."""
 
 
 @dataclass
@@ -57,23 +66,50 @@ def levelled(audio: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 
 
 def stretches(path: Path) -> Iterator[Stretch]:
-    """Read one shard: level its utterances, put pauses between them and say what the lips do."""
+    """Read one shard: level its utterances, put pauses between them and say what the lips do.
+
+    Where people speak, each line is there at TAPE_SPEEDS, the pauses have the sound of the recording, and every second
+    line has been an MP3.
+    """
     rng = np.random.default_rng(0)
-    for utterance, alphabet in read_shard(path):
-        audio: npt.NDArray[np.floating[Any]] = levelled(utterance.audio)
+    people = path.stem.startswith(RECORDED)
+    lines = ((line, speed) for line in read_shard(path) for speed in (TAPE_SPEEDS if people else (1.0,)))
+    for number, ((utterance, alphabet), speed) in enumerate(lines):
+        spoken = levelled(utterance.audio)
+        if speed != 1:
+            spoken = np.asarray(soxr.resample(spoken, speed * SAMPLE_RATE, SAMPLE_RATE), np.float64)
         before, after = rng.uniform(0.1, 0.7), rng.uniform(0.2, 0.8)
-        audio = np.pad(audio, (int(before * SAMPLE_RATE), int(after * SAMPLE_RATE)))
+        audio: npt.NDArray[np.float64] = np.pad(spoken, (int(before * SAMPLE_RATE), int(after * SAMPLE_RATE)))
+        room = room_spectrum(spoken) if people else None
+        if room is not None:
+            audio = audio + room_tone(room, len(audio), rng)
+        if people and number % 2:
+            audio = through_mp3(audio, *CODINGS[number // 2 % len(CODINGS)])
         steps = len(audio) // (2 * HOP)
         audio = audio[: steps * 2 * HOP] + rng.normal(0, 1e-5, steps * 2 * HOP)
         # Step k ends with hop k, so a whole span less one hop comes before the first.
-        audio = np.concatenate([np.zeros(SPAN - HOP), audio]).astype(np.float32)
+        sound = np.concatenate([np.zeros(SPAN - HOP), audio]).astype(np.float32)
         times = (np.arange(steps) + 1.0) * 2 * HOP / SAMPLE_RATE
-        timed = [(name, start + before, end + before) for name, start, end in segments(utterance.phonemes, alphabet)]
+        timed = [
+            (name, start / speed + before, end / speed + before)
+            for name, start, end in segments(utterance.phonemes, alphabet)
+        ]
         timed = [("silence", 0.0, before), *timed, ("silence", timed[-1][2], times[-1] + 1.0)]
-        yield Stretch(audio, *curves(timed, times))
+        yield Stretch(sound, *curves(timed, times))
 
 
-STRETCHES: Final = (levelled, stretches, NOMINAL_DBFS, HOP, SPAN)
+STRETCHES: Final = (
+    levelled,
+    stretches,
+    NOMINAL_DBFS,
+    HOP,
+    SPAN,
+    through_mp3,
+    str(CODINGS),
+    room_spectrum,
+    room_tone,
+    str(TAPE_SPEEDS),
+)
 """All that decides the sound of the stretches, for feature_cache."""
 
 TARGETS: Final = (phonemes, targets)

@@ -10,20 +10,36 @@ from facestream.contract import LOOKAHEAD_FRAMES
 from torch import Tensor
 from torch.nn import functional
 
+from export.speech.articulation import ArticulationLayer
 from export.speech.expression import LOOKAHEADS
+from export.speech.passages import SILENCE
 from export.speech.targets import CURVES
 
 LEAD_STEPS: Final = 0.75
 """By how much an answer is ahead of its frame, 12.5 ms: so late come the lips out of the smoothing of `motion`."""
 
-MISSED: Final = torch.tensor([[2.0], [1.0]])
-"""Weight of a missed closure and of a missed f or v: lips left open on p, b, m are seen, extra closures hardly."""
+MISSED: Final = (8.0, 1.5)
+"""Weight of a missed closure in clean speech and in noise: lips left open on p, b, m are seen, extra closures hardly.
+
+In noise p, t and k sound alike, and lips that met for all of them would stammer."""
+
+NOISE_DB: Final = (-25.0, -10.0)
+"""Level of the noise against the speech up to which it counts as clean, and from which on as noisy."""
 
 CORRELATION_WEIGHT: Final = 0.3
 """Of 1 - r of a passage's gap: what the judge looks at first, and what no error of scale hides."""
 
 LEAST_VARIANCE: Final = 1e-3
 """Of a wanted gap: below it nobody speaks, and there is nothing to correlate."""
+
+SHOWN_WEIGHT: Final = 1.0
+"""Of the opening that the articulation layer shows for the answer: what its gates cost is learnt with them."""
+
+REST_WEIGHT: Final = 0.5
+"""Of an opening shown in silence."""
+
+LEVEL_WEIGHT: Final = 200.0
+"""Of the difference between two answers to one passage at two levels."""
 
 OTHERS_WEIGHT: Final = 0.15
 """Weight of each look-ahead that is not served; the served one has what is left to 1."""
@@ -43,20 +59,46 @@ def led(curves: Tensor, lookahead: int, past: int) -> Tensor:
 
     The last answer stands at the last of n steps and is for `lookahead` - LEAD_STEPS steps before.
     """
-    whole = math.floor(LEAD_STEPS)
+    whole = math.ceil(LEAD_STEPS) - 1
     part = LEAD_STEPS - whole
     steps = curves.shape[-1]
     before, behind = (curves[..., past - lookahead + more : steps - lookahead + more] for more in (whole, whole + 1))
     return (1 - part) * before + part * behind
 
 
-def lips_loss(logits: list[Tensor], lips: Tensor, visemes: Tensor, past: int) -> Tensor:
+def missed_weights(noise: Tensor) -> Tensor:
+    """Weights [batch, 2, 1] of a missed closure and of a missed f or v where `noise` [batch] is under the speech."""
+    decibels = 10 * torch.log10(noise + 1e-6)
+    noisy = ((decibels - NOISE_DB[0]) / (NOISE_DB[1] - NOISE_DB[0])).clamp(0, 1)
+    closures = MISSED[0] + (MISSED[1] - MISSED[0]) * noisy
+    return torch.stack([closures, torch.ones_like(closures)], 1)[:, :, None]
+
+
+def shown_loss(output: Tensor, gap: Tensor, classes: Tensor) -> Tensor:
+    """Mean loss of the opening that is shown for `output` [batch, 19, n]: wanted are `gap` and `classes` [batch, n]."""
+    shapes = torch.cat([output[:, :2], torch.sigmoid(output[:, 2:4])], 1)
+    chances = torch.softmax(output[:, len(CURVES) :], 1)
+    shown = ArticulationLayer.opening(shapes, ArticulationLayer.gates(shapes, chances))[:, 0]
+    wanted = ((gap - ArticulationLayer.REST_GAP) * ArticulationLayer.GAIN).clamp(0, 1)
+    silent = ((classes == SILENCE) & (wanted <= 0)).float()
+    return (
+        2 * functional.mse_loss(shown, wanted)
+        + CORRELATION_WEIGHT * uncorrelated(shown, gap)
+        + REST_WEIGHT * (shown * silent).mean()
+    )
+
+
+def lips_loss(
+    logits: list[Tensor], lips: Tensor, visemes: Tensor, past: int, noise: Tensor | None = None, twins: int = 0
+) -> Tensor:
     """Mean loss over the look-aheads.
 
     `logits` holds [batch, 19, m] for each of LOOKAHEADS, the last of m standing at the last step of `lips`
     [batch, 4, n] and `visemes` [batch, n], and answers for LOOKAHEADS less LEAD_STEPS before. `past` says how many of
-    the n steps come first that an answer may depend on but is not asked for.
+    the n steps come first that an answer may depend on but is not asked for. `noise` [batch] is its power against the
+    speech's, as loud as that where not given; the last `twins` passages are those before them at another level.
     """
+    missed = missed_weights(torch.ones(len(lips)) if noise is None else noise)
     total = torch.zeros(())
     steps = lips.shape[2]
     for frames, (lookahead, output) in enumerate(zip(LOOKAHEADS, logits, strict=True)):
@@ -70,7 +112,12 @@ def lips_loss(logits: list[Tensor], lips: Tensor, visemes: Tensor, past: int) ->
             + CORRELATION_WEIGHT * uncorrelated(output[:, 0], shapes[:, 0])
             + 20 * functional.mse_loss(output[:, 0].diff(dim=1), shapes[:, 0].diff(dim=1))
             + functional.mse_loss(output[:, 1], shapes[:, 1])
-            + 0.5 * functional.binary_cross_entropy_with_logits(output[:, 2:4], shapes[:, 2:4], pos_weight=MISSED)
+            + 0.5 * functional.binary_cross_entropy_with_logits(output[:, 2:4], shapes[:, 2:4], pos_weight=missed)
             + 0.15 * functional.cross_entropy(output[:, len(CURVES) :], classes)
         )
+        if frames == LOOKAHEAD_FRAMES:
+            total = total + SHOWN_WEIGHT * shown_loss(output, shapes[:, 0], classes)
+        if twins:
+            apart = output[-2 * twins : -twins, 0] - output[-twins:, 0]
+            total = total + weight * LEVEL_WEIGHT * twins / len(output) * apart.square().mean()
     return total

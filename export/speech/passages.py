@@ -26,7 +26,7 @@ HELD_OUT: Final = 0.03
 VOICE_GROUPS: Final = {"flite": 0.25, "festival": 0.30, "espeak": 0.15, "world": 0.30}
 """Share of the synthetic passages by synthesiser."""
 
-RECORDED_SHARE: Final = 0.45
+RECORDED_SHARE: Final = 0.6
 """Share of the passages that people speak, where there are such shards."""
 
 NEGATIVES: Final = "negatives"
@@ -36,6 +36,10 @@ SILENCE: Final = VISEMES.index("sil")
 
 SPEEDS: Final = (0.75, 1.35)
 """Range of a passage's speed."""
+
+
+TWINS: Final = 3
+"""Passages of each batch that are in it twice, at two levels."""
 
 
 class Batch(NamedTuple):
@@ -51,6 +55,10 @@ class Batch(NamedTuple):
     """Features of a teacher [batch, n, size], where one is distilled (pretrained/distil.py)."""
     taught: Tensor | None = None
     """1 where the teacher heard the sound that is in `mel`, 0 where it was replaced, [batch, n]."""
+    noise: Tensor | None = None
+    """Power of the noise in `mel` against the speech's, [batch]."""
+    twins: int = 0
+    """The last so many passages are those before them once more, at another level."""
 
 
 def voice_weights(voices: Sequence[Voice | Sound]) -> Tensor:
@@ -84,6 +92,7 @@ class Passages:
 
     One passage in sixteen is an empty room and one in sixteen a sound that is no speech (music, machines), one in eight
     starts as a session does, from digital zeros. Sounds that are no speech lie under a fifth of the others, too.
+    The last TWINS passages are those before them, at another level.
     """
 
     def __init__(self, voices: list[Voice], generator: torch.Generator, strength: Strength = STRONG) -> None:
@@ -146,7 +155,7 @@ class Passages:
             visemes[still : 2 * still] = SILENCE
             taught[still : 2 * still] = 0
             background = self._noises(BATCH // 5)
-        power = self.augment(power, background)
+        power, noise = self.augment(power, background)
         power[:still] = self.augment.room(still, power.shape[1], PASSAGE)
         lips[:still] = 0
         visemes[:still] = SILENCE
@@ -157,6 +166,11 @@ class Passages:
             lips[i, :, : begin // 2] = 0
             visemes[i, : begin // 2] = SILENCE
             taught[i, : begin // 2] = 0
+        for of_all in (lips, visemes, taught, noise):
+            of_all[-2 * TWINS : -TWINS] = of_all[-TWINS:]
+        power[-2 * TWINS : -TWINS] = self.augment.at_any_level(power[-TWINS:])
         features = [piece.teacher for piece in drawn if piece.teacher is not None]
         teacher = torch.stack(features) if features else None
-        return Batch(LogMel.compress(power), lips, visemes, teacher, taught)
+        if teacher is not None:
+            teacher[-2 * TWINS : -TWINS] = teacher[-TWINS:]
+        return Batch(LogMel.compress(power), lips, visemes, teacher, taught, noise, TWINS)

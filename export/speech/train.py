@@ -83,7 +83,7 @@ class Networks(nn.Module):
         """Return the mean loss of one batch."""
         with torch.autocast("cpu", torch.bfloat16):
             logits = self(batch.mel)
-        return lips_loss(logits, batch.lips, batch.visemes, self.past)
+        return lips_loss(logits, batch.lips, batch.visemes, self.past, batch.noise, batch.twins)
 
 
 @torch.no_grad()

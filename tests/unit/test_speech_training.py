@@ -17,8 +17,9 @@ from export.speech.corpus.shard import Utterance, save_shard  # noqa: E402
 from export.speech.evaluate import faces_of  # noqa: E402
 from export.speech.expression import LOOKAHEADS, TEMPORAL  # noqa: E402
 from export.speech.features import load_corpus  # noqa: E402
-from export.speech.loss import LEAD_STEPS, led, lips_loss, uncorrelated  # noqa: E402
-from export.speech.passages import BATCH, PASSAGE, RECORDED_SHARE, SILENCE, Passages, voice_weights  # noqa: E402
+from export.speech.loss import LEAD_STEPS, MISSED, led, lips_loss, missed_weights, shown_loss, uncorrelated  # noqa: E402
+from export.speech.passages import BATCH, PASSAGE, RECORDED_SHARE, SILENCE, TWINS, Passages, voice_weights  # noqa: E402
+from export.speech.phonemes import VISEMES  # noqa: E402
 from export.speech.train import Networks, fit, mean_of, train, trained  # noqa: E402
 
 
@@ -138,6 +139,52 @@ def test_loss_holds_each_head_to_its_own_instant() -> None:
         shifted = list(perfect)
         shifted[head] = shifted[head].roll(1, 2)
         assert lips_loss(shifted, lips, visemes, past) > best + 0.1
+
+
+def test_twins_are_one_passage_at_two_levels(corpus: Path) -> None:
+    """The loss asks both for one answer: were they two passages, it would teach the mean of two mouths."""
+    batch = Passages(load_corpus(corpus), torch.Generator().manual_seed(7)).batch()
+    assert batch.twins == TWINS
+    one, other = slice(BATCH - 2 * TWINS, BATCH - TWINS), slice(BATCH - TWINS, BATCH)
+    assert torch.equal(batch.lips[one], batch.lips[other])
+    assert torch.equal(batch.visemes[one], batch.visemes[other])
+    apart = torch.exp(batch.mel[one].double()) - torch.exp(batch.mel[other].double())
+    assert (apart.abs().amax((1, 2)) > 0).all()
+
+
+def test_an_answer_that_follows_the_level_costs() -> None:
+    """Without this, quiet speakers get small mouths."""
+    lips, visemes = torch.rand(4, 4, 60), torch.zeros(4, 60, dtype=torch.long)
+    lips[2:] = lips[:2]
+    logits = [torch.zeros(4, 19, 40) for _ in LOOKAHEADS]
+    same = lips_loss(logits, lips, visemes, 20, twins=2) - lips_loss(logits, lips, visemes, 20)
+    assert float(same) == 0
+    logits[2][2:, 0] = 0.1
+    apart = lips_loss(logits, lips, visemes, 20, twins=2) - lips_loss(logits, lips, visemes, 20)
+    assert float(apart) > 0.1
+
+
+def test_a_missed_closure_weighs_less_in_noise() -> None:
+    """In noise p and t sound alike: lips that shut for both stammer."""
+    weights = missed_weights(torch.tensor([0.0, 10**-1.75, 1.0]))
+    assert weights[:, 1, 0].tolist() == [1.0, 1.0, 1.0]
+    assert weights[0, 0, 0] == MISSED[0]
+    assert MISSED[1] < weights[1, 0, 0] < MISSED[0]
+    assert weights[2, 0, 0] == MISSED[1]
+
+
+def test_a_closure_that_is_shown_where_none_is_wanted_costs() -> None:
+    """Regression alone does not see what the gates do to it."""
+    gap = 0.4 + 0.2 * torch.sin(torch.arange(60.0))[None]
+    output = torch.zeros(1, 19, 60)
+    output[:, 0] = gap
+    output[:, 2:4] = -9
+    classes = torch.full((1, 60), 10)
+    output[:, 4 + 10] = 9
+    right = shown_loss(output, gap, classes)
+    output[:, 2, 20:24] = 9
+    output[:, 4 + VISEMES.index("PP"), 20:24] = 18
+    assert shown_loss(output, gap, classes) > right + 0.03
 
 
 @pytest.mark.parametrize("temporal", TEMPORAL)

@@ -61,7 +61,7 @@ class Distilled(Networks):
             embedding = self.encoder.encode(batch.mel).transpose(1, 2)  # [batch, n, 192]
             logits = self.expression.logits(embedding)
             guess = self.teacher_head(embedding[:, DELAY:]).float()
-        lips = lips_loss(logits, batch.lips, batch.visemes, self.past)
+        lips = lips_loss(logits, batch.lips, batch.visemes, self.past, batch.noise, batch.twins)
         return lips + WEIGHT * distillation_loss(guess, batch.teacher[:, :-DELAY], batch.taught[:, :-DELAY])
 
 
