@@ -9,6 +9,7 @@ import pytest
 from facestream.avatar import layers, layers_canvas
 from facestream.avatar.face_model import load_face_model
 from facestream.avatar.fit import FaceFit, fit_face
+from facestream.avatar.layers_head import head_relief
 from facestream.avatar.layers_raster import draw_surface
 from facestream.avatar.layers_seams import LOWER_LIP, UPPER_LIP, Seam, dark_line
 from facestream.avatar.photo import prepare_portrait, read_photo
@@ -53,6 +54,20 @@ def test_the_head_is_rigid_and_the_shoulders_hardly_follow(fit: FaceFit) -> None
     shoulders = follows[-8:-6, 12:-12]
     assert 0.02 < shoulders.min() <= shoulders.max() < 0.45
     assert np.abs(np.diff(follows, axis=0)).max() < 0.25  # per node of 8 px: the neck stretches softly
+
+
+def test_strands_at_the_border_hold_it(fit: FaceFit) -> None:
+    """Curls that are half cut off were drawn out into a grey block over the head as soon as it nodded."""
+    surface = draw_surface(fit.vertices.astype(float), load_face_model().part_triangles("face", "head"), 512)
+    outline = layers.face_outline(fit.landmarks.astype(float))
+    hair = np.zeros((512, 512), np.uint8)
+    matte = np.where(surface.front >= 0, 255, 0).astype(np.uint8)
+    tops = []
+    for strands in (0, 60):
+        matte[:40, 200:312] = strands
+        tops.append(head_relief(surface, fit.landmarks.astype(float), fit, outline, matte, hair)[1][0].max())
+    assert tops[0] > 0.9
+    assert tops[1] < 0.05
 
 
 def test_the_backdrop_is_the_photo_where_the_person_is_not(fit: FaceFit) -> None:

@@ -11,7 +11,7 @@ from facestream.avatar.bundle import read_portrait
 from facestream.avatar.face_model import load_face_model
 from facestream.avatar.hair import hair_mask
 from facestream.avatar.landmark_topology import CHIN, FACE_OVAL, FOREHEAD
-from facestream.avatar.matte import STRAY_PX, backdrop, person_matte, segment_person
+from facestream.avatar.matte import STRAY_PX, backdrop, denser, person_matte, segment_person
 from facestream.avatar.photo import Portrait, prepare_portrait
 from numpy.typing import NDArray
 
@@ -139,3 +139,30 @@ def test_what_is_behind_goes_on_behind_the_person() -> None:
     assert np.corrcoef(seen, shelves[200:400])[0, 1] > 0.95
     assert seen.std() > 0.6 * shelves.std()
     assert behind[200:400, 240:270].std() < 0.2 * shelves.std()  # where no head turns to
+
+
+def test_a_thin_matte_leaves_no_black_behind() -> None:
+    """Before a bright sky the matte of fuzzy hair is too thin: taking the sky out of it left black blots."""
+    behind = np.full((3, 64, 64), 220, np.uint8)
+    photo = np.full((64, 64, 3), 220, np.uint8)
+    photo[:, 20:24], photo[:, 30:34], photo[:, 40:44] = 30, 120, 217
+    matte = np.zeros((64, 64), np.uint8)
+    matte[:, 20:24], matte[:, 30:34], matte[:, 50:] = 80, 200, 255
+    covered = denser(photo, behind, matte)
+    assert (covered >= matte).all()
+    assert covered[0, 21] > 210  # nearly all of it is hair: 30 is a seventh of 220
+    assert covered[0, 31] == 200  # 120 can be a fifth of 220 and something lighter than black
+    assert covered[:, 40:44].max() < 5  # noise
+    assert not covered[:, :20].any()  # the background itself
+    left = photo - (1.0 - covered[..., None] / 255.0) * behind.transpose(1, 2, 0)
+    assert left.min() > -8.0
+
+
+def test_the_sky_goes_on_behind_the_head() -> None:
+    """A smooth guess from all around made it the grey of sky and floor together, and seen above a head that nods."""
+    photo = np.zeros((512, 512, 3), np.uint8)
+    photo[:300], photo[300:] = (180, 210, 240), (60, 50, 40)
+    matte = np.zeros((512, 512), np.uint8)
+    matte[:, 100:412] = 255
+    behind = backdrop(photo, matte).transpose(1, 2, 0).astype(float)
+    assert np.abs(behind[:200, 200:312] - photo[0, 0]).max() < 25.0

@@ -31,7 +31,7 @@ from facestream.avatar.layers_seams import (
     lip_seams,
 )
 from facestream.avatar.lid_travel import beside_opening, blink_gain, lower_share, skin_share, upper_share
-from facestream.avatar.matte import backdrop, person_matte
+from facestream.avatar.matte import backdrop, denser, person_matte
 from facestream.contract import FRAME_SIZE
 from facestream.parameters import ARKIT
 
@@ -100,6 +100,7 @@ def build_layers(fit: FaceFit, model: FaceModel) -> dict[str, NDArray[np.generic
     mesh_index, mesh_weight = mesh_nodes(surface, usable, outline, fit.scale, held(hair, rims))
     share_out_blinks(seam_index, seam_weight, mesh_weight, lids, fit.scale, blinks_px(model, projection, gains))
     eyeballs = paint_eyeballs(fit.photo, landmarks, lids)
+    behind = backdrop(fit.photo, matte)
     tensors: dict[str, NDArray[np.generic]] = {
         "AVATAR_PHOTO": np.ascontiguousarray(fit.photo.transpose(2, 0, 1)),
         "AVATAR_MESH_INDEX": mesh_index.astype(np.int32),
@@ -113,7 +114,7 @@ def build_layers(fit: FaceFit, model: FaceModel) -> dict[str, NDArray[np.generic
         "AVATAR_EYES": eyeballs.picture,
         "AVATAR_LIDS": paint_lids(fit.photo, landmarks, lids, fit.scale, rims),
         "AVATAR_CONSTANTS": constants(fit, model, projection, gains, lips, eyeballs),
-        "AVATAR_BACKDROP": backdrop_tensor(backdrop(fit.photo, matte), matte),
+        "AVATAR_BACKDROP": backdrop_tensor(behind, denser(fit.photo, behind, matte)),
         "AVATAR_ADAPTER": np.zeros(canvas.ADAPTER_SIZE, np.float32),
     }
     for name, (dtype, shape) in canvas.AVATAR_TENSORS.items():

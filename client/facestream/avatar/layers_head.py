@@ -41,6 +41,8 @@ FADE_PX = 90.0
 """... and over this distance less and less."""
 BORDER_PX = 51.0
 """A person who touches the picture's border stands still there; motion grows over this distance from it."""
+TOUCHES = 32
+"""A matte of this much at the border is a touch: half a strand's colour would be drawn out into a grey block."""
 
 
 def backdrop_tensor(background: Image, matte: Image) -> Image:
@@ -56,7 +58,7 @@ def head_relief(
     """AVATAR_HEAD [2, 64, 64]: depth relative to the pivot (px) and how far each node follows the head's pose."""
     person = matte > 127
     depth = person_depth(surface, person, fit.scale) - float(fit.pivot[2])
-    follows = following(landmarks, outline, person, hair, fit.scale)
+    follows = following(landmarks, outline, person, hair, fit.scale) * border_ramp(matte > TOUCHES)
     size = (canvas.HEAD_GRID, canvas.HEAD_GRID)
     return np.stack([cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in (depth, follows)])
 
@@ -70,7 +72,7 @@ def person_depth(surface: Surface, person: NDArray[np.bool_], scale: float) -> F
 
 
 def following(landmarks: Floats, outline: Floats, person: NDArray[np.bool_], hair: Image, scale: float) -> Floats:
-    """How far each pixel [512, 512] follows the head's pose, 0..1."""
+    """How far each pixel [512, 512] follows the head's pose, 0..1, wherever the picture ends."""
     y = np.arange(FRAME_SIZE)[:, None] + 0.5
     face = np.zeros((FRAME_SIZE, FRAME_SIZE), np.uint8)
     cv2.fillConvexPoly(face, np.round(outline).astype(np.int32), 1)
@@ -83,7 +85,7 @@ def following(landmarks: Floats, outline: Floats, person: NDArray[np.bool_], hai
     follows = 1.0 - (1.0 - SHOULDERS_FOLLOW) * leaves
     follows = spread(follows, person | head, SOFT_PX)
     beyond = distance_transform_edt(~(person | head))
-    return follows * (1.0 - smooth((beyond - RIGID_PX) / FADE_PX)) * border_ramp(person)
+    return follows * (1.0 - smooth((beyond - RIGID_PX) / FADE_PX))
 
 
 def border_ramp(person: NDArray[np.bool_]) -> Floats:

@@ -55,6 +55,13 @@ MIRROR_PX = 48.0
 """So far inside of the person's outline the background is its own mirror image, ever less."""
 MIRROR_MARGIN_PX = 4.0
 """The mirror stands half of this beyond the outline: nothing of the person is to be seen in it."""
+WIDE = 4
+"""Deep behind the person the background is guessed from what lies beside rather than above: it is so many times nearer
+there, for skies and floors go on to the sides ..."""
+WIDE_PX = (8.0, 40.0)
+"""... from the second of these distances from the outline on; up to the first, all directions count alike."""
+NOISE_LEVELS = 4.0
+"""Added to photo and guessed background where these are compared as a ratio: noise in the dark is no person."""
 OUTLINE_SOFT_PX = 5.0
 """Smoothing (Gaussian) of the outline that the mirror follows."""
 
@@ -235,9 +242,48 @@ def backdrop(photo: Image, matte: Image) -> Image:
     if clear.any():
         expected = _pull_push(picture, clear.astype(np.float32))
         picture = np.where(_strays(picture, expected, clear, beside)[..., None], expected, picture)
-    filled = _pull_push(picture, (~hidden).astype(np.float32))
+    filled = _filled(picture, hidden)
     picture = _mirrored(np.where(hidden[..., None], filled, picture), hidden, matte)
     return np.ascontiguousarray(np.clip(np.round(picture), 0, 255).astype(np.uint8).transpose(2, 0, 1))
+
+
+def denser(photo: Image, behind: Image, matte: Image) -> Image:
+    """A matte that covers what the background cannot be: where the photo is darker, or brighter, than a share of it.
+
+    The compositor takes the share of the background that shines through strands out of the photo before it moves them.
+    Where the matte is too thin before a bright background, that would leave less than nothing: black blots beside the
+    hair of a head that moves.
+
+    Args:
+        photo: [512, 512, 3].
+        behind: `backdrop` of it [3, 512, 512].
+        matte: person_matte of it [512, 512].
+
+    Returns:
+        [512, 512]: nowhere less than `matte`.
+    """
+    seen, guess = photo.astype(np.float32), behind.transpose(1, 2, 0).astype(np.float32)
+    darker = 1.0 - (seen + NOISE_LEVELS) / (guess + NOISE_LEVELS)
+    brighter = 1.0 - (255.0 - seen + NOISE_LEVELS) / (255.0 - guess + NOISE_LEVELS)
+    least = np.round(255.0 * np.maximum(darker, brighter).max(2).clip(0.0, 1.0))
+    covered: Image = np.maximum(matte, least.astype(np.uint8))
+    return covered
+
+
+def _filled(picture: Floats, hidden: NDArray[np.bool_]) -> Floats:
+    """The picture [H, W, 3] with a smooth guess where it is `hidden`."""
+    weight = (~hidden).astype(np.float32)
+    height, width = hidden.shape
+    size = (width // WIDE, height)
+    narrow = cv2.resize(weight, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    known = cv2.resize(picture * weight[..., None], size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    smooth = _pull_push((known / np.maximum(narrow, 1e-6)[..., None]).astype(np.float32), narrow)
+    beside = cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR)
+    first, last = WIDE_PX
+    deep = ((distance_transform_edt(hidden) - first) / (last - first)).clip(0.0, 1.0)[..., None]
+    around = _pull_push(picture, weight)
+    filled: Floats = (around + deep * deep * (3.0 - 2.0 * deep) * (beside - around)).astype(np.float32)
+    return filled
 
 
 def _mirrored(picture: Floats, hidden: NDArray[np.bool_], matte: Image) -> Floats:
