@@ -176,7 +176,11 @@ def test_ctrl_c_ends_the_speech_politely(server: FakeTriton, tmp_path: Path) -> 
     """The most usual way to leave `facestream say`; the process must not be gone before the server's last word."""
     server.seconds_for_word = 0.03
     command = [sys.executable, "-m", "facestream.cli.main", "say", "word word word. " * 200, "--realtime", "--quiet"]
-    with subprocess.Popen([*command, "--url", server.url, "-o", str(tmp_path / "face.csv")]) as process:
+    # A run in the background ignores Ctrl-C, and what it starts would, too.
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen([*command, "--url", server.url, "-o", str(tmp_path / "face.csv")])
+    signal.signal(signal.SIGINT, ignored)
+    with process:
         deadline = time.monotonic() + 30
         while len(server.seen) < 10 and time.monotonic() < deadline:
             time.sleep(0.05)
