@@ -19,7 +19,7 @@ from export.speech.corpus.recorded import RECORDED
 from export.speech.corpus.shard import read_shard, shard_paths
 from export.speech.encoder import HOP, SPAN, LogMel
 from export.speech.feature_cache import cache_folder, fits
-from export.speech.lossy import CODINGS, through_mp3
+from export.speech.lossy import CODINGS, coded, through_mp3
 from export.speech.room_tone import room_spectrum, room_tone
 from export.speech.targets import curves, segments
 
@@ -104,6 +104,7 @@ STRETCHES: Final = (
     NOMINAL_DBFS,
     HOP,
     SPAN,
+    coded,
     through_mp3,
     str(CODINGS),
     room_spectrum,

@@ -5,15 +5,14 @@ Each condition turns the clean clip into the one that is heard; the phonemes and
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import soxr
 from facestream.contract import SAMPLE_RATE
 
+from export.speech.lossy import coded
 from perf.lip_sync.alignment import Clip
 from perf.lip_sync.recordings import Audio
 from perf.lip_sync.still import coloured
@@ -110,25 +109,7 @@ def through_codec(name: str, container: str, bits_per_second: int, rate: int) ->
     """Return what sends a clip through a lossy codec of FFmpeg's, its delay taken out as a player does."""
 
     def code(clip: Clip) -> Clip:
-        import av
-
-        sound = np.clip(soxr.resample(clip.audio, SAMPLE_RATE, rate), -1, 1)
-        file = io.BytesIO()
-        with av.open(file, "w", format=container) as output:
-            stream: Any = output.add_stream(name, rate=rate)
-            stream.bit_rate = bits_per_second
-            stream.layout = "mono"
-            frame = av.AudioFrame.from_ndarray((sound * 32767).astype(np.int16)[None], format="s16", layout="mono")
-            frame.sample_rate = rate
-            for packet in (*stream.encode(frame), *stream.encode(None)):
-                output.mux(packet)
-        file.seek(0)
-        resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
-        with av.open(file, "r") as coded:
-            blocks = [
-                out.to_ndarray().reshape(-1) for heard in coded.decode(audio=0) for out in resampler.resample(heard)
-            ]
-        back = np.asarray(soxr.resample(np.concatenate(blocks), rate, SAMPLE_RATE))
+        back = coded(clip.audio, name, container, rate, bits_per_second)
         return clip._replace(audio=_fitted(_aligned(back, clip.audio), len(clip.audio)))
 
     return code
