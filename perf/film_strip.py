@@ -126,7 +126,7 @@ def _spoken(source: str, words: str | None) -> tuple[Audio, Phonemes]:
     """Sound and phonemes of a scene or a sound file."""
     if source in SCENES:
         return scene(source)
-    from perf.lip_sync.recordings import read_audio
+    from export.speech.sound_file import read_audio
 
     audio = read_audio(Path(source))
     if words is None:

@@ -26,7 +26,6 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 import soxr
 import torch
 from facestream.contract import CHUNK_SAMPLES, FRAME_RATE, SAMPLE_RATE
@@ -42,6 +41,7 @@ from export.motion.accented_speech import (
     texts,
 )
 from export.speech.corpus.shard import Audio, VoiceMissing
+from export.speech.sound_file import read_audio
 
 REPOSITORY: Final = Path(__file__).parents[2] / "model_repository"
 # Training runs the stages' own code: what is heard must not depend on who asks.
@@ -193,8 +193,7 @@ def read_clips(folder: Path) -> Iterator[tuple[Audio, list[Syllable]]]:
     for path in sorted(folder.glob("*.wav")):
         if not path.with_suffix(".txt").exists():
             continue
-        audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
-        audio = np.asarray(soxr.resample(audio.mean(1), rate, SAMPLE_RATE), np.float32)
+        audio = read_audio(path)
         text = " ".join(path.with_suffix(".txt").read_text().split())
         try:
             phonemes = aligner.align(audio, text)

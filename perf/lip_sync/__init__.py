@@ -30,12 +30,13 @@ from pathlib import Path
 from typing import Final
 
 from export.speech.aligner import Aligner, Phonemes
+from export.speech.sound_file import read_audio
 from perf.lip_sync.alignment import Alignments, Clip
 from perf.lip_sync.baselines import loudness_faces
 from perf.lip_sync.conditions import with_gain, with_noise
 from perf.lip_sync.lips import frame_times, lip_gap
 from perf.lip_sync.measures import judge, measure, silences, wanted_gap
-from perf.lip_sync.recordings import Audio, fetch, read_audio
+from perf.lip_sync.recordings import Audio, fetch
 from perf.lip_sync.shown import Floats, SpeechNetworks
 
 __all__ = [

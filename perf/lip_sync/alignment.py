@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from export.speech.aligner import Aligner, Phonemes, fault_of
-from perf.lip_sync.recordings import Audio, read_audio
+from export.speech.sound_file import read_audio
+from perf.lip_sync.recordings import Audio
 
 
 class Clip(NamedTuple):

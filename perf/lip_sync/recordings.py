@@ -50,6 +50,7 @@ import soxr
 from facestream.contract import SAMPLE_RATE
 
 from export.speech.packages import debian_package, npm_package, source_distribution
+from export.speech.sound_file import read_audio
 
 Audio = npt.NDArray[np.float32]
 Recordings = Iterator[tuple[str, Audio, str]]
@@ -67,12 +68,6 @@ class Speaker(NamedTuple):
     sex: str
     language: str
     read: Callable[[Path], Recordings]
-
-
-def read_audio(path: Path | io.BytesIO) -> Audio:
-    """Read a sound file as float32[n], mono at SAMPLE_RATE."""
-    audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    return np.asarray(soxr.resample(audio.mean(1), rate, SAMPLE_RATE), np.float32)
 
 
 def read_g722(path: Path) -> Audio:

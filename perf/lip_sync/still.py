@@ -16,7 +16,8 @@ import soxr
 from facestream.contract import SAMPLE_RATE
 
 from export.speech.packages import debian_package
-from perf.lip_sync.recordings import Audio, read_audio
+from export.speech.sound_file import read_audio
+from perf.lip_sync.recordings import Audio
 
 MUSIC: Final = {
     "pathological": ("usr/share/games/pathological/music", ("intro.ogg", "background.ogg")),

@@ -13,12 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import soundfile
-import soxr
-from facestream.contract import SAMPLE_RATE
-
 from export.speech.aligner import Audio
+from export.speech.sound_file import read_audio
 
 GAME: Final = Path("usr/share/games/fillets-ng")
 FONTS: Final = {"font_small": "small", "font_big": "big"}
@@ -63,6 +59,5 @@ def lines(texts: Path, sounds: Path, language: str, speaker: str, part: int) -> 
             if who != speaker or not sound.exists():
                 continue
             if place % PARTS == part:
-                audio, rate = soundfile.read(sound, dtype="float32", always_2d=True)
-                yield np.asarray(soxr.resample(audio.mean(1), rate, SAMPLE_RATE), np.float32), words
+                yield read_audio(sound), words
             place += 1
