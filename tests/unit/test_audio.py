@@ -140,6 +140,15 @@ def test_one_sample_is_one_frame(tmp_path: Path, rate: int) -> None:
     assert len(list(chunks(sound.speech))) == sound.frames == 1
 
 
+@pytest.mark.parametrize("rate", [16_000, 22_050, 24_000, 44_100])
+@pytest.mark.parametrize("seconds", [31 / 30, 62 / 30, 1.0, 1.0001, 0.0334])
+def test_frames_are_those_that_come(tmp_path: Path, rate: int, seconds: float) -> None:
+    """Who counts on one frame more than comes, waits at the end for ever; 31 of them were once told as 32."""
+    soundfile.write(tmp_path / "tone.wav", tone(rate, seconds), rate)
+    sound = read_sound(tmp_path / "tone.wav")
+    assert sound.frames == len(list(chunks(sound.speech)))
+
+
 @pytest.mark.parametrize(
     ("samples", "rate", "words"),
     [
