@@ -27,7 +27,8 @@ from facestream.contract import (
 from facestream.parameters import ARKIT, INDEX
 from facestream.protocol import emotion_vector
 from facestream.server.launch import TritonServer
-from tritonclient.grpc import service_pb2
+from tritonclient.grpc import InferenceServerClient, service_pb2
+from tritonclient.utils import InferenceServerException
 
 from tests.integration.wire import Edit, Refusal, Wire, chunks, connect
 
@@ -262,6 +263,18 @@ def test_an_offset_is_silence(stub: object, offset: float) -> None:
 def face(stub: object, sound: np.ndarray) -> np.ndarray:
     """PARAMETERS (n, 73) of a session of its own, always the same one."""
     return np.array([answer["PARAMETERS"] for answer in Wire(stub, 90, "", "parameters").talk(sound)])
+
+
+def test_what_no_session_needs_is_closed(server: TritonServer) -> None:
+    """The server would read and write any shared memory for a client who knows its name; its stages' is in there."""
+    region = next(Path("/dev/shm").glob(f"facestream_{os.getpid()}_{server.grpc_port}_*"))
+    with InferenceServerClient(server.grpc_url) as client:
+        with pytest.raises(InferenceServerException, match="restricted"):
+            client.register_system_shared_memory("theirs", f"/{region.name}", 1024)
+        with pytest.raises(InferenceServerException, match="restricted"):
+            client.update_log_settings({"log_error": False})
+        with pytest.raises(InferenceServerException, match="restricted"):
+            client.update_trace_settings(settings={"trace_level": ["TENSORS"]})
 
 
 def test_unknown_avatar_is_refused_with_the_known_ones(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from facestream.contract import MAX_SESSIONS, SPEECH_MODEL
 from facestream.server.container import AS_COMMITTED, RUNTIME_VARIABLE, SettingError, check_settings, main, repository
-from facestream.server.program import ADMIN_HEADER, CUDA_POOL_BYTES, model_control
+from facestream.server.program import ADMIN_HEADER, CUDA_POOL_BYTES, closed_to_clients, model_control
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 from tritonclient.utils import triton_to_np_dtype
@@ -56,7 +57,7 @@ def test_engines_that_fail_the_check_are_never_served(checker: Path, body: str, 
         (RUNTIME_VARIABLE, "trt", "'trt': expected one of tensorrt"),
         ("FACESTREAM_MAX_SESSIONS", "0", "'0': expected a whole number of 1 or more"),
         ("FACESTREAM_MAX_SESSIONS", "many", "'many': expected a whole number"),
-        ("FACESTREAM_MAX_QUALITY", "best", "'best': expected one of fast, standard, high"),
+        ("FACESTREAM_MAX_QUALITY", "best", "'best'; expected one of fast, standard, high"),
         ("FACESTREAM_ADMIN_KEY", "secret", "6 characters: expected 16 or more"),
         ("FACESTREAM_ADMIN_KEY", "0123456789abcde:", "letters and digits"),
     ],
@@ -119,3 +120,14 @@ def test_nobody_may_load_models_unless_a_key_is_given() -> None:
     assert {word.partition("=")[0] for word in with_key[2:]} == {"--grpc-restricted-protocol", "--http-restricted-api"}
     assert all(word.endswith(f"=model-repository:{ADMIN_HEADER}=0123456789abcdef") for word in with_key[2:])
     assert model_control(["avatar"], None) == ["--model-control-mode=explicit", "--load-model=avatar"]
+
+
+def test_shared_memory_log_and_trace_take_a_key_that_nobody_is_told() -> None:
+    """By them a client could read everybody's pictures, silence the log or fill the disk."""
+    for key in ("0123456789abcdef", None):
+        for word in closed_to_clients(key):
+            option, names, value = re.fullmatch(rf"(\S+?)=(\S+):{ADMIN_HEADER}=(\w{{16,}})", word).groups()  # type: ignore[union-attr]
+            assert option in ("--grpc-restricted-protocol", "--http-restricted-api")
+            assert set(names.split(",")) == {"shared-memory", "trace", "logging"}
+            assert value == key or key is None
+    assert closed_to_clients(None) != closed_to_clients(None)

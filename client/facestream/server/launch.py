@@ -21,7 +21,7 @@ from types import TracebackType
 from facestream.server import drain, process_group
 from facestream.server.errors import ServerCrashed, ServerError
 from facestream.server.log import Log
-from facestream.server.program import Program, WheelProgram, model_control
+from facestream.server.program import Program, WheelProgram, closed_to_clients, model_control
 
 SHARED_MEMORY = Path("/dev/shm")
 """Where Triton's Python backend passes tensors between the server and its stubs."""
@@ -259,6 +259,7 @@ class TritonServer:
             f"--backend-config=python,shm-region-prefix-name={_prefix(os.getpid(), self.grpc_port)}",
             "--backend-config=python,stub-timeout-seconds=120",
             *model_control(self.models, self._admin_key),
+            *closed_to_clients(self._admin_key),
         ]
 
     def _variables(self, of_program: Mapping[str, str]) -> dict[str, str]:

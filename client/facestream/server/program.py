@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import sys
 from collections.abc import Sequence
@@ -116,3 +117,14 @@ def model_control(models: Sequence[str] | None, admin_key: str | None) -> list[s
             f"--http-restricted-api=model-repository:{ADMIN_HEADER}={admin_key}",
         ]
     return words
+
+
+def closed_to_clients(admin_key: str | None) -> list[str]:
+    """Options of Triton that close what no session needs, and what anybody who reaches the ports could use otherwise.
+
+    Shared memory: a client could have the server read and write any region of the machine by its name, among them those
+    through which the stages hand on everybody's pictures. Log and trace: he could silence the one, and fill the disk by
+    either. They take `admin_key`; where it is None, a key that nobody is told.
+    """
+    closed = f"shared-memory,trace,logging:{ADMIN_HEADER}={admin_key or secrets.token_hex(16)}"
+    return [f"--grpc-restricted-protocol={closed}", f"--http-restricted-api={closed}"]
