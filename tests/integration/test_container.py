@@ -156,9 +156,10 @@ def test_the_key_alone_lets_models_be_loaded(programs: Path, models: Path, tmp_p
         assert ready(port, "second")
 
 
-def test_http_can_be_kept_inside(programs: Path, models: Path, tmp_path: Path) -> None:
-    """Triton 24.09 has known holes in its HTTP server: a mistaken `ports:` must not open them."""
-    with container(programs, models, tmp_path / "log", "--old-release") as (_, port):
+@pytest.mark.parametrize("word", ["--old-release", "--from-wheel"])
+def test_http_can_be_kept_inside(programs: Path, models: Path, tmp_path: Path, word: str) -> None:
+    """Triton 24.09 and 24.10 have known holes in their HTTP server: a mistaken `ports:` must not open them."""
+    with container(programs, models, tmp_path / "log", word) as (_, port):
         assert ready(port, "first")
         # 127.0.0.2 is this machine by another address: who listens on all of them answers there, too.
         with pytest.raises(ConnectionRefusedError):

@@ -279,14 +279,19 @@ def test_the_server_ends_with_its_launcher(repository: Path) -> None:
         assert not list(Path("/dev/shm").glob(f"facestream_{launcher.pid}_*"))
 
 
-def test_serve_ends_cleanly_on_sigterm(repository: Path) -> None:
-    """Docker, systemd and Kubernetes stop a service so."""
+def test_serve_ends_cleanly_on_sigterm_and_keeps_http_to_this_machine(repository: Path) -> None:
+    """Docker, systemd and Kubernetes stop a service so. One request of a stranger can crash the wheel's HTTP server."""
     free = TritonServer(repository)
     ports = ["--grpc-port", free.grpc_port, "--http-port", free.http_port, "--metrics-port", free.metrics_port]
     command = [sys.executable, "-m", "facestream.cli.main", "serve", "--repository", repository, *ports]
+    command += ["--host", "127.0.0.2"]  # another address of this machine
     with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True) as serve:
         assert serve.stdout is not None
-        assert serve.stdout.readline().startswith(f"ready: gRPC 127.0.0.1:{free.grpc_port}")
+        assert serve.stdout.readline().startswith(
+            f"ready: gRPC 127.0.0.2:{free.grpc_port}, HTTP 127.0.0.1:{free.http_port}, "
+        )
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", free.http_port), timeout=2.0)
         serve.send_signal(signal.SIGTERM)
         assert serve.wait(30) == 0
     assert not list(Path("/dev/shm").glob(f"facestream_{serve.pid}_*"))

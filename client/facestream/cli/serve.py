@@ -19,7 +19,7 @@ from facestream.server import TritonServer
 from facestream.server.program import check_admin_key
 from facestream.server.restarts import MAX_RESTARTS, WINDOW_SECONDS, Restarts
 from facestream.server.watch import watch
-from facestream.server.wheel import checkout
+from facestream.server.wheel import HTTP_HOST, checkout
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -34,7 +34,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--voices", type=Path, metavar="DIR", help="folder of Piper voices, NAME.onnx and NAME.onnx.json"
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help=f"address to listen on with gRPC and metrics (default: %(default)s); HTTP stays on {HTTP_HOST}",
+    )
     parser.add_argument("--grpc-port", type=int, default=8001, metavar="N", help="default: %(default)s")
     parser.add_argument("--http-port", type=int, default=8000, metavar="N", help="default: %(default)s")
     parser.add_argument("--metrics-port", type=int, default=8002, metavar="N", help="default: %(default)s")
@@ -103,6 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
         host=arguments.host,
         grpc_port=arguments.grpc_port,
         http_port=arguments.http_port,
+        http_host=HTTP_HOST,
         metrics_port=arguments.metrics_port,
         log_file=arguments.log_file,
         environment=environment,

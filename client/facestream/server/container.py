@@ -15,12 +15,14 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from facestream.contract import ADMIN_KEY_VARIABLE, MAX_QUALITY_VARIABLE, MAX_SESSIONS_VARIABLE
-from facestream.quality import NAMES
+from facestream.admission import session_limit
+from facestream.contract import ADMIN_KEY_VARIABLE, MAX_QUALITY_VARIABLE
+from facestream.quality import limit_from_environment
 from facestream.server import TritonServer
 from facestream.server.log import STANDARD_OUTPUT
 from facestream.server.program import ImageProgram, WheelProgram, check_admin_key
 from facestream.server.watch import watch
+from facestream.server.wheel import HTTP_HOST
 
 RUNTIME_VARIABLE = "FACESTREAM_RUNTIME"
 AS_COMMITTED = "onnxruntime"
@@ -67,18 +69,14 @@ def repository(environment: Mapping[str, str], models: Path, engines: Path) -> P
 
 
 def check_settings(environment: Mapping[str, str]) -> None:
-    """Raise SettingError for a variable that a stage would misread; an empty one counts as not set."""
-    sessions = environment.get(MAX_SESSIONS_VARIABLE) or "1"
-    if not sessions.isascii() or not sessions.isdigit() or int(sessions) < 1:
-        raise SettingError(f"{MAX_SESSIONS_VARIABLE} is {sessions!r}: expected a whole number of 1 or more")
-    quality = environment.get(MAX_QUALITY_VARIABLE) or NAMES[1]
-    if quality not in NAMES[1:]:
-        raise SettingError(f"{MAX_QUALITY_VARIABLE} is {quality!r}: expected one of {', '.join(NAMES[1:])}")
-    if key := environment.get(ADMIN_KEY_VARIABLE):
-        try:
+    """Raise SettingError for a variable that a stage would refuse, before any is started."""
+    try:
+        session_limit(environment)
+        limit_from_environment(environment)
+        if key := environment.get(ADMIN_KEY_VARIABLE):
             check_admin_key(key)
-        except ValueError as error:
-            raise SettingError(str(error)) from None
+    except ValueError as error:
+        raise SettingError(str(error)) from None
 
 
 def options() -> argparse.ArgumentParser:
@@ -87,7 +85,11 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--models", type=Path, default=Path("/models"), metavar="DIR", help="default: %(default)s")
     parser.add_argument("--engines", type=Path, default=Path("/engines"), metavar="DIR", help="default: %(default)s")
     parser.add_argument("--drain-seconds", type=float, default=30.0, metavar="S", help="default: %(default)g")
-    parser.add_argument("--from-wheel", action="store_true", help="run the server of pip's wheel, not the image's own")
+    parser.add_argument(
+        "--from-wheel",
+        action="store_true",
+        help="run the server of pip's wheel, not the image's own; it answers HTTP inside the container only",
+    )
     parser.add_argument(
         "--old-release",
         action="store_true",
@@ -119,7 +121,7 @@ def main(words: list[str] | None = None) -> int:
     server = TritonServer(
         served,
         host="0.0.0.0",
-        http_host="127.0.0.1" if arguments.old_release else None,
+        http_host=HTTP_HOST if arguments.old_release or arguments.from_wheel else None,
         http_port=http,
         grpc_port=grpc,
         metrics_port=metrics,

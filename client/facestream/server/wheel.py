@@ -19,6 +19,10 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
+HTTP_HOST = "127.0.0.1"
+"""The one address that this release answers HTTP at: a request of many small chunks crashes it, and every session with
+it (CVE-2025-23310, -23311, -23317; mended in 25.07). No client of ours speaks HTTP to it, only who looks after it."""
+
 MIN_GLIBC = (2, 35)
 """The C library that the server was linked against (Ubuntu 22.04, Debian 12)."""
 
