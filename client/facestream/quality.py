@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from enum import IntEnum
-from pathlib import Path
 from typing import Final, Literal, get_args
 
 from facestream.contract import MAX_QUALITY_VARIABLE, NETWORKS_VARIABLE
+from facestream.gpu import has_gpu
 
 
 class Quality(IntEnum):
@@ -95,13 +95,13 @@ class Tiers:
         )
 
 
-def limit_from_environment() -> Quality | None:
+def limit_from_environment(environment: Mapping[str, str] = os.environ) -> Quality | None:
     """The best tier that the operator allows, by name in FACESTREAM_MAX_QUALITY; None where nothing is said.
 
-    Raises ValueError for another word.
+    An empty word says nothing: so Compose hands on a variable that is not set. Raises ValueError for another one.
     """
-    name = os.environ.get(MAX_QUALITY_VARIABLE)
-    if name is None:
+    name = environment.get(MAX_QUALITY_VARIABLE)
+    if not name:
         return None
     if name not in NAMES[1:]:
         raise ValueError(f"{MAX_QUALITY_VARIABLE} is '{name}'; expected one of {', '.join(NAMES[1:])}")
@@ -118,5 +118,4 @@ def automatic_limit() -> Quality:
         return limit
     if os.environ.get(NETWORKS_VARIABLE) == "cpu":
         return Quality.FAST
-    gpus = [*Path("/dev").glob("nvidia[0-9]*"), *Path("/dev").glob("dxg")]  # the second is Windows' own, in WSL
-    return Quality.HIGH if gpus else Quality.FAST
+    return Quality.HIGH if has_gpu() else Quality.FAST

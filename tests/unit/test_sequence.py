@@ -113,11 +113,11 @@ def test_stopping_server_lets_nobody_in_and_keeps_who_is_there(tmp_path: Path, m
             assert state == ["state of 1"]
 
 
-@pytest.mark.parametrize("text", ["0", "-3", "many", ""])
+@pytest.mark.parametrize("text", ["0", "-3", "many", "²"])
 def test_a_limit_that_is_none_is_told(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A misspelt limit must not mean none."""
     monkeypatch.setenv(MAX_SESSIONS_VARIABLE, text)
-    with pytest.raises(ValueError, match=f"{MAX_SESSIONS_VARIABLE}='{text}', expected a whole number above 0"):
+    with pytest.raises(ValueError, match=f"{MAX_SESSIONS_VARIABLE} is '{text}': expected a whole number of 1 or more"):
         Door()
 
 

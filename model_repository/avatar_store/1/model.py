@@ -16,6 +16,7 @@ from avatar_shelf import AvatarChoice, AvatarShelf
 from facestream.avatar.layers_canvas import AVATAR_TENSORS
 from facestream.avatar_name import decode_avatar_name
 from facestream.contract import AVATARS_VARIABLE
+from facestream.loaded_models import model_ready
 from facestream.quality import Quality, Tiers, check_quality
 from facestream.sequence import BadInput
 from facestream.sequence_stage import SequenceStage, Tensors
@@ -42,7 +43,7 @@ class TritonPythonModel(SequenceStage[_Choice]):
         folders = [store / "avatars"]
         own = os.environ.get(AVATARS_VARIABLE)
         self._shelf = AvatarShelf([Path(own), *folders] if own else folders, store, self.arrays)
-        self._tiers = Tiers(_model_ready)
+        self._tiers = Tiers(model_ready)
 
     def create(self, correlation_id: int) -> _Choice:
         return _Choice()
@@ -68,9 +69,3 @@ class TritonPythonModel(SequenceStage[_Choice]):
             except Exception as error:
                 outcomes.append(error)
         return outcomes
-
-
-def _model_ready(name: str) -> bool:
-    import triton_python_backend_utils as pb_utils  # exists inside of Triton's Python stub only
-
-    return bool(pb_utils.is_model_ready(name))

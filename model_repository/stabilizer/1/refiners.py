@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from facestream.array_namespace import HOST, Array, ArrayNamespace
+from facestream.loaded_models import model_ready
 from facestream.quality import REFINER_INPUTS, REFINER_OUTPUT, REFINERS, Quality
 from facestream.triton_tensor import from_triton, to_triton
 
@@ -110,10 +111,3 @@ class Refiners:
     def _rest(self, tier: Quality, reason: str) -> None:
         self._resting[tier] = self._clock() + REST_SECONDS
         self._warn(f"{REFINERS[tier]} failed and rests for {REST_SECONDS:g} s, frames fall back to 'fast': {reason}")
-
-
-def model_ready(name: str) -> bool:
-    """Whether this server answers for a model just now."""
-    import triton_python_backend_utils as pb_utils
-
-    return bool(pb_utils.is_model_ready(name))

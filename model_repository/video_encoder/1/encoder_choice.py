@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import av
 import numpy as np
 from device_frames import DeviceFrames
 from facestream.contract import FRAME_SIZE, LOOKAHEAD_FRAMES, NETWORKS_VARIABLE, VIDEO_ENCODER_VARIABLE
+from facestream.gpu import has_gpu
 from facestream.sequence import SequenceError
 from h264_codec import NVENC, X264, H264Codec
 from h264_encoder import H264Encoder, PixelFormat, create_context
@@ -57,7 +57,7 @@ class EncoderChoice:
         wanted = os.environ.get(VIDEO_ENCODER_VARIABLE) or "auto"  # Compose hands on what is not set as empty
         if wanted not in CHOICES:
             raise EncoderMissing(f"{VIDEO_ENCODER_VARIABLE} is '{wanted}'; expected one of {', '.join(CHOICES)}")
-        self.codec, reason = self._choose(CHOICES[wanted], gpus or _gpus)
+        self.codec, reason = self._choose(CHOICES[wanted], gpus or has_gpu)
         if self.codec.in_hardware and device_frames is not None:
             reason += self._take_from_gpu(device_frames)
         log(f"H.264 is encoded by {self.codec.name}: {reason}")
@@ -146,8 +146,3 @@ def _decoded(units: list[bytes]) -> NDArray[np.float64]:
     if len(frames) != len(units):
         raise ValueError(f"{len(frames)} of {len(units)} frames decode")
     return frames[-1].to_ndarray(format="rgb24", src_colorspace="ITU709").astype(np.float64)
-
-
-def _gpus() -> bool:
-    """Whether the machine has an NVIDIA GPU."""
-    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()  # the second is Windows' own, in WSL
