@@ -23,7 +23,7 @@ from typing import Final
 import cv2
 import numpy as np
 from facestream.avatar.preview import lay_out
-from facestream.contract import FRAME_RATE, SAMPLE_RATE
+from facestream.contract import FRAME_RATE, FRAME_SIZE, SAMPLE_RATE
 from facestream.video import decode
 from numpy.typing import NDArray
 
@@ -47,6 +47,7 @@ SCENES: Final = {
 """Voice of espeak-ng and text; without a voice, what there is to hear instead."""
 
 MOUTH_WINDOW: Final = "166,236,346,386"
+WHOLE: Final = f"0,0,{FRAME_SIZE},{FRAME_SIZE}"
 
 X_SAMPA: Final = {
     **dict(zip("ɑæɐɒɔəɚɛɜɝɪɨʊʌʉøœɤɵʏ", ["A", "{", "6", "Q", "O", "@", "@`", "E", "3", "3`", "I", "1", "U", "V", "}",
@@ -136,6 +137,32 @@ def _spoken(source: str, words: str | None) -> tuple[Audio, Phonemes]:
     return audio, Aligner().align(audio, words)
 
 
+def frame_numbers(text: str) -> list[int]:
+    """The frames that "3,17,40" or "10-30" names; ArgumentTypeError where it is neither."""
+    try:
+        if "-" in text:
+            first, last = (int(number) for number in text.split("-"))
+            numbers = list(range(first, last + 1))
+        else:
+            numbers = [int(number) for number in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 0:
+        raise argparse.ArgumentTypeError(f"is {text!r}, expected numbers as in 3,17,40 or 10-30")
+    return numbers
+
+
+def window(text: str) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of "166,236,346,386"; ArgumentTypeError where that is no part of a frame."""
+    try:
+        left, top, right, bottom = (int(side) for side in text.split(","))
+    except ValueError:
+        left = top = right = bottom = 0
+    if not (0 <= left < right <= FRAME_SIZE and 0 <= top < bottom <= FRAME_SIZE):
+        raise argparse.ArgumentTypeError(f"is {text!r}, expected left,top,right,bottom within 0..{FRAME_SIZE} px")
+    return left, top, right, bottom
+
+
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -144,10 +171,14 @@ def main() -> int:
     parser.add_argument("--avatar", default="ada", help="who speaks what is no film (default: %(default)s)")
     parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="whose stages draw")
     parser.add_argument("--words", help="what a sound file says, in English: its phonemes are marked")
-    parser.add_argument("--frames", help="numbers, as in 3,17,40 or 10-30 (default: --count of them, evenly)")
+    parser.add_argument(
+        "--frames", type=frame_numbers, help="numbers, as in 3,17,40 or 10-30 (default: --count of them, evenly)"
+    )
     parser.add_argument("--count", type=int, help="frames (default: 12 of a film, all of what is drawn here)")
     parser.add_argument("--columns", type=int, help="in a row (default: 6 of a film, 12 of what is drawn here)")
-    parser.add_argument("--window", help=f"left,top,right,bottom, px (default: all of a film, else {MOUTH_WINDOW})")
+    parser.add_argument(
+        "--window", type=window, help=f"left,top,right,bottom, px (default: all of a film, else {MOUTH_WINDOW})"
+    )
     parser.add_argument("--zoom", type=float, help="default: 0.5 of a film, else 0.8")
     options = parser.parse_args()
     sources = list(SCENES) if options.sources == ["scenes"] else options.sources
@@ -167,21 +198,18 @@ def main() -> int:
             parameters = SpokenFace(options.repository)(audio)
             pictures = list(DrawnAvatar(options.avatar, options.repository).frames(parameters))
             captions = phoneme_captions(phonemes, len(pictures))
-        if options.frames and "-" in options.frames:
-            first, last = options.frames.split("-")
-            numbers = list(range(int(first), int(last) + 1))
-        elif options.frames:
-            numbers = [int(number) for number in options.frames.split(",")]
+        if options.frames:
+            numbers = options.frames
+            if max(numbers) >= len(pictures):
+                parser.error(f"--frames: frame {max(numbers)} of {source}, expected at most {len(pictures) - 1}")
         else:
             count = min(options.count or (12 if film else len(pictures)), len(pictures))
             numbers = np.linspace(0, len(pictures) - 1, count).round().astype(int).tolist()
-        window = options.window or ("0,0,512,512" if film else MOUTH_WINDOW)
-        left, top, right, bottom = (int(side) for side in window.split(","))
         sheet = film_strip(
             [pictures[number] for number in numbers],
             [captions[number] for number in numbers],
             options.columns or (6 if film else 12),
-            (left, top, right, bottom),
+            options.window or window(WHOLE if film else MOUTH_WINDOW),
             options.zoom or (0.5 if film else 0.8),
         )
         path = options.output if len(sources) == 1 else options.output / f"{Path(source).stem}_{options.avatar}.jpg"

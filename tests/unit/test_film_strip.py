@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+import argparse
 
-from perf.film_strip import SCENES, film_strip, in_ascii, phoneme_captions
+import numpy as np
+import pytest
+
+from perf.film_strip import SCENES, film_strip, frame_numbers, in_ascii, phoneme_captions, window
 
 
 def test_captions_name_the_sound_of_the_frames_middle() -> None:
@@ -37,3 +40,16 @@ def test_frames_lie_in_rows() -> None:
 def test_scenes_have_what_the_judge_needs() -> None:
     """Two languages beyond English, and what is no speech at all."""
     assert {"german", "french", "spanish", "silence", "noise", "music"} <= set(SCENES)
+
+
+def test_frames_and_window_are_read_or_refused_by_name() -> None:
+    """Whoever mistypes a range wants to hear how one is written, not see a traceback."""
+    assert frame_numbers("3,17,40") == [3, 17, 40]
+    assert frame_numbers("10-12") == [10, 11, 12]
+    assert window("0,10,20,30") == (0, 10, 20, 30)
+    for wrong in ("20:60", "", "9-3", "-4", "1,,2"):
+        with pytest.raises(argparse.ArgumentTypeError, match="expected numbers as in"):
+            frame_numbers(wrong)
+    for wrong in ("mouth", "0,0,10", "30,0,20,10", "0,0,600,600"):
+        with pytest.raises(argparse.ArgumentTypeError, match=r"expected left,top,right,bottom"):
+            window(wrong)
