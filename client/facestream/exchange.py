@@ -160,11 +160,6 @@ class Exchange:
         return self._first + len(self._chunks) - self._next_answer
 
     @property
-    def in_flight(self) -> int:
-        """Requests that are sent and not answered."""
-        return len(self._sent)
-
-    @property
     def oldest_sent_at(self) -> float | None:
         """When the oldest unanswered request was sent, in the clock of `next_request`."""
         return self._sent[0].at if self._sent else None
@@ -173,11 +168,6 @@ class Exchange:
     def opened(self) -> bool:
         """The server has answered at least once in its present sequence."""
         return self._next_answer > self._origin
-
-    @property
-    def needs_end(self) -> bool:
-        """The server holds a sequence of this session that was not told END."""
-        return self._start_sent and not self._end_sent
 
     # --- receiving ----------------------------------------------------------------------------------------------
 

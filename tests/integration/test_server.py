@@ -259,6 +259,16 @@ def test_draining_waits_for_the_sessions_that_speak(repository: Path) -> None:
         assert server.drain(10.0)
 
 
+def test_draining_bears_a_server_that_crashes(repository: Path) -> None:
+    """The last stop of a deployment must not end in a traceback, for its sessions have ended all the same."""
+    with TritonServer(repository, models=["plain"]) as server:
+        killer = threading.Timer(0.5, os.kill, (server.pid, signal.SIGKILL))
+        killer.start()
+        began = time.monotonic()
+        assert server.drain(20.0)
+        assert time.monotonic() - began < 10.0
+
+
 def test_the_server_ends_with_its_launcher(repository: Path) -> None:
     """A launcher killed for memory would leave a server that holds the ports."""
     code = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import re
 import shutil
@@ -12,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -167,7 +167,7 @@ class TritonServer:
         try:
             with urllib.request.urlopen(f"http://{self.http_url}/v2/health/ready", timeout=2.0) as answer:
                 return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
+        except (OSError, http.client.HTTPException):
             return False
 
     def running(self) -> bool:
@@ -194,7 +194,8 @@ class TritonServer:
     def drain(self, seconds: float) -> bool:
         """Refuse new sessions and wait until the live ones have ended; False when some are left after `seconds`.
 
-        Live means that requests still arrive: a session that is silent for 2 s does not hold the server up.
+        Live means that requests still arrive: a session that is silent for 2 s does not hold the server up. One that
+        ends meanwhile has none any more.
         """
         if self._folder is None:
             raise ServerError("the server is not running")
@@ -204,17 +205,15 @@ class TritonServer:
         while time.monotonic() < deadline and self.running():
             time.sleep(min(drain.QUIET_SECONDS, max(0.0, deadline - time.monotonic())))
             now = self._requests()
-            if now == before:
+            if now is not None and now == before:
                 return True
             before = now
-        return False
+        return not self.running()
 
-    def stop(self, drain_seconds: float = 0.0) -> None:
-        """Stop the server, after letting its sessions end for up to `drain_seconds`; safe to call twice."""
+    def stop(self) -> None:
+        """Stop the server; safe to call twice."""
         process, folder = self._process, self._folder
         if process is not None:
-            if drain_seconds > 0.0 and process.poll() is None:
-                self.drain(drain_seconds)
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
                 with contextlib.suppress(subprocess.TimeoutExpired):
@@ -292,10 +291,13 @@ class TritonServer:
                 raise ServerError(f"the server is not ready after {timeout:g} s:\n{failures(self.log)}")
             time.sleep(0.05)
 
-    def _requests(self) -> float:
-        """Inferences that the server has begun or refused since its start, over all models."""
-        with urllib.request.urlopen(self.metrics_url, timeout=5.0) as answer:
-            text = answer.read().decode()
+    def _requests(self) -> float | None:
+        """Inferences that the server has begun or refused since its start, over all models; None: it does not say."""
+        try:
+            with urllib.request.urlopen(self.metrics_url, timeout=5.0) as answer:
+                text = answer.read().decode()
+        except (OSError, http.client.HTTPException):  # it crashed, or is too busy to answer in time
+            return None
         counters = (
             "nv_inference_request_success",
             "nv_inference_request_failure",

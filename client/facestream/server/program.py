@@ -68,13 +68,7 @@ class WheelProgram:
 
 
 class ImageProgram:
-    """The `tritonserver` on the PATH of NVIDIA's image, with that image's own backends.
-
-    gpu: index of the GPU that it serves on, among those that the container sees.
-    """
-
-    def __init__(self, gpu: int = 0) -> None:
-        self.gpu = gpu
+    """The `tritonserver` on the PATH of NVIDIA's image, with that image's own backends."""
 
     def prepare(self, folder: Path) -> tuple[list[str], dict[str, str]]:
         """See :class:`Program`."""
@@ -84,7 +78,8 @@ class ImageProgram:
         # In TF32, which cuDNN and cuBLAS take for single precision unasked, a coordinate has the 11 bits of half
         # precision: the edges of the picture would move.
         variables = {"NVIDIA_TF32_OVERRIDE": "0"}
-        return [program, f"--cuda-memory-pool-byte-size={self.gpu}:{CUDA_POOL_BYTES}"], variables
+        # One server takes one GPU: the first, and only one, that the container sees.
+        return [program, f"--cuda-memory-pool-byte-size=0:{CUDA_POOL_BYTES}"], variables
 
 
 ADMIN_HEADER = "facestream-admin-key"
