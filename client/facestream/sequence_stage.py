@@ -105,9 +105,10 @@ class SequenceStage(abc.ABC, Generic[State]):
                 request.correlation_id(), start=bool(flags & _START), end=bool(flags & _END)
             ) as state:
                 outputs = self.step(state, self._read(request))
+                tensors = [self._outgoing(name, array) for name, array in outputs.items()]
         except Exception as error:  # a fault of this stage must not fail the other sessions of the same call
             return self._refusal(error)
-        return pb_utils.InferenceResponse([self._outgoing(name, array) for name, array in outputs.items()])
+        return pb_utils.InferenceResponse(tensors)
 
     def _outgoing(self, name: str, array: Array) -> Any:
         """The tensor of an output, the same one where the array was sent before and the stage sends again."""

@@ -65,9 +65,10 @@ class TritonPythonModel:
                 results = network.run_batch(self.network, feeds, wanted, lent=lent)
             else:
                 results = self.network.run(feeds, wanted, lent=lent)
+            tensors = [to_triton(name, array) for name, array in zip(wanted, results, strict=True)]
         except Exception as error:  # one bad request must not take the others of its batch along
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))
-        return pb_utils.InferenceResponse([to_triton(name, array) for name, array in zip(wanted, results, strict=True)])
+        return pb_utils.InferenceResponse(tensors)
 
     def _warm_up(self) -> None:
         """Run once on zeros: memory is allocated and kernels are chosen before the first user waits for them."""

@@ -1,0 +1,35 @@
+"""What every stateful Python stage does around its own work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from facestream.sequence_stage import SequenceStage, Tensors
+
+from tests.unit.triton_stub import START, StubRequest, start_stage
+
+
+class Stage(SequenceStage[list[int]]):
+    """Counts frames; for session 2 it makes what no tensor can hold."""
+
+    def create(self, correlation_id: int) -> list[int]:
+        return [correlation_id]
+
+    def step(self, state: list[int], inputs: Tensors) -> Tensors:
+        return {"OUT": np.array([{}]) if state[0] == 2 else np.array([float(len(state))], np.float32)}
+
+
+def test_an_output_that_cannot_be_handed_over_fails_its_own_session_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Raised out of `execute`, the fault would take the frames of all sessions of the call along."""
+    stage = Stage()
+    start_stage(stage, tmp_path / "counter", ["IN"], None, monkeypatch)
+    frame = {"IN": np.zeros((1, 1), np.float32)}
+    one, two, three = stage.execute([StubRequest(session, frame, START) for session in (1, 2, 3)])
+    assert one.tensors["OUT"] == three.tensors["OUT"] == 1.0
+    assert two.error.text.startswith("session lost: fault in stage counter: ")
+    (two,) = stage.execute([StubRequest(2, frame)])
+    assert "session 2 is not live" in two.error.text
