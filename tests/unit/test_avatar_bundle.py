@@ -173,6 +173,18 @@ def test_entries_that_occur_twice_are_refused(bundle: Path) -> None:
         load_bundle(bundle)
 
 
+@pytest.mark.parametrize("read", [load_bundle, read_manifest, read_portrait])
+def test_a_name_that_is_no_text_is_refused(bundle: Path, read: Callable[[Path], object]) -> None:
+    """`zipfile` raises no error of its own for one: `avatar list` would end in a traceback, and show no avatar."""
+    data = bytearray(bundle.read_bytes())
+    entry = data.rindex(b"PK\x01\x02")
+    data[entry + 9] |= 8  # the flag that says UTF-8
+    data[entry + 46] = 0xFF
+    bundle.write_bytes(data)
+    with pytest.raises(BundleError, match=r"eve\.avatar: is not a sound archive .*utf-8"):
+        read(bundle)
+
+
 def test_large_files_are_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "large.avatar"
     with path.open("wb") as file:

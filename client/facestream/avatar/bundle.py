@@ -11,14 +11,16 @@ uncompressed, only of the exact size, and says what is wrong with the rest. It n
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
+import struct
 import tempfile
 import tokenize
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -141,22 +143,19 @@ def load_bundle(path: Path) -> Bundle:
         raise BundleError(f"{path}: {error.strerror}") from error
     if size > bound:
         raise BundleError(f"{path}: {size} bytes, a bundle has at most {bound}")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-            names = [entry.filename for entry in entries]
-            if len(set(names)) != len(names):
-                raise BundleError(f"{path}: an entry occurs twice")
-            unknown = sorted(set(names) - set(expected) - {MANIFEST})
-            if unknown:
-                raise BundleError(f"{path}: unknown entry {unknown[0][:80]!r}")
-            missing = sorted({MANIFEST, *expected} - set(names))
-            manifest = _manifest(path, archive) if MANIFEST not in missing else {}
-            if missing:
-                raise BundleError(f"{path}: entry {missing[0]!r} is missing")
-            tensors = {name: _tensor(path, archive, file, name, manifest) for file, name in expected.items()}
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
-        raise BundleError(f"{path}: is not a sound archive ({error})") from error
+    with _archive(path) as archive:
+        entries = archive.infolist()
+        names = [entry.filename for entry in entries]
+        if len(set(names)) != len(names):
+            raise BundleError(f"{path}: an entry occurs twice")
+        unknown = sorted(set(names) - set(expected) - {MANIFEST})
+        if unknown:
+            raise BundleError(f"{path}: unknown entry {unknown[0][:80]!r}")
+        missing = sorted({MANIFEST, *expected} - set(names))
+        manifest = _manifest(path, archive) if MANIFEST not in missing else {}
+        if missing:
+            raise BundleError(f"{path}: entry {missing[0]!r} is missing")
+        tensors = {name: _tensor(path, archive, file, name, manifest) for file, name in expected.items()}
     try:
         check_tensors(tensors)
         name = check_avatar_name(manifest["name"])
@@ -167,13 +166,8 @@ def load_bundle(path: Path) -> Bundle:
 
 def read_manifest(path: Path) -> Mapping[str, Any]:
     """The manifest alone, for lists; BundleError as in load_bundle."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return _manifest(path, archive)
-    except KeyError as error:
-        raise BundleError(f"{path}: entry {MANIFEST!r} is missing") from error
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
-        raise BundleError(f"{path}: is not a sound archive ({error})") from error
+    with _archive(path) as archive:
+        return _manifest(path, archive)
 
 
 def read_portrait(path: Path) -> tuple[NDArray[np.uint8], Mapping[str, Any]]:
@@ -182,17 +176,13 @@ def read_portrait(path: Path) -> tuple[NDArray[np.uint8], Mapping[str, Any]]:
     Raises:
         BundleError: no such file, no bundle, made by a newer version, or the portrait is not what its checksum says.
     """
+    with _archive(path) as archive:
+        manifest = _manifest(path, archive, oldest=1)
+        photo = _tensor(path, archive, "AVATAR_PHOTO.npy", "AVATAR_PHOTO", manifest)
     try:
-        with zipfile.ZipFile(path) as archive:
-            manifest = _manifest(path, archive, oldest=1)
-            photo = _tensor(path, archive, "AVATAR_PHOTO.npy", "AVATAR_PHOTO", manifest)
-            check_avatar_name(manifest["name"])
-    except KeyError as error:
-        raise BundleError(f"{path}: an entry is missing ({error.args[0]})") from error
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
-        raise BundleError(f"{path}: is not a sound archive ({error})") from error
+        check_avatar_name(manifest["name"])
     except ValueError as error:
-        raise error if isinstance(error, BundleError) else BundleError(f"{path}: {error}") from error
+        raise BundleError(f"{path}: {error}") from error
     return np.ascontiguousarray(photo.transpose(1, 2, 0)).astype(np.uint8), MappingProxyType(manifest)
 
 
@@ -218,6 +208,21 @@ def check_tensors(tensors: Mapping[str, NDArray[Any]]) -> None:
             raise ValueError(
                 f"tensor {name} holds indices {array.min()}..{array.max()}, expected vertices 0..{vertices - 1}"
             )
+
+
+@contextlib.contextmanager
+def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    """The open archive; whatever `zipfile` makes of a broken one is a BundleError."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except BundleError:
+        raise
+    except KeyError as error:
+        raise BundleError(f"{path}: an entry is missing ({error.args[0]})") from error
+    # ValueError: of names that are no UTF-8 and places before the file's beginning.
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError, struct.error) as error:
+        raise BundleError(f"{path}: is not a sound archive ({error})") from error
 
 
 def _short(value: object) -> str:
