@@ -221,7 +221,15 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
     except KeyError as error:
         raise BundleError(f"{path}: an entry is missing ({error.args[0]})") from error
     # ValueError: of names that are no UTF-8 and places before the file's beginning.
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError, struct.error) as error:
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        struct.error,
+    ) as error:
         raise BundleError(f"{path}: is not a sound archive ({error})") from error
 
 
