@@ -102,7 +102,9 @@ class SequenceTable(Generic[State]):
     def begin(self, correlation_id: int | str, *, start: bool) -> State:
         """The session's state for one request, to be kept by `keep` where the request succeeds.
 
-        A START makes a fresh state, which nobody else sees until then.
+        A START makes a fresh state, which nobody else sees until then. It ends what was live under its id, even where
+        it is refused later on: the stages before the one that refuses it have begun anew, perhaps with another face,
+        and what is left of the old session must not go on behind them.
 
         Raises:
             BadInput: the correlation id is not a non-zero integer.
@@ -119,6 +121,7 @@ class SequenceTable(Generic[State]):
         if start:
             if entry is None and self._admit is not None:
                 self._admit(live)
+            self.forget(correlation_id)
             return self._create(correlation_id)
         if entry is None:
             raise SessionLost(
@@ -141,7 +144,7 @@ class SequenceTable(Generic[State]):
     def request(self, correlation_id: int | str, *, start: bool, end: bool) -> Iterator[State]:
         """The session's state for the time of one request, raising what `begin` raises.
 
-        A START makes a fresh state, which is kept only if the request succeeds: a refused one changes nothing.
+        A START makes a fresh state, which is kept only if the request succeeds: a refused one leaves none.
         END forgets the state, whatever becomes of a request that began.
         """
         state = self.begin(correlation_id, start=start)

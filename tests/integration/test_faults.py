@@ -310,6 +310,21 @@ def test_avatar_stays_the_same_in_a_session(stub: object, speech: np.ndarray, by
     assert wire.send(speech[1], end=True)["FRAME_INDEX"] == 1 - LOOKAHEAD_FRAMES
 
 
+def test_a_refused_start_leaves_no_mixture_of_two_avatars(
+    stub: object, speech: np.ndarray, bystander: Callable[[], None]
+) -> None:
+    """Its new avatar has passed the first stage, its sound not the second: the old session must not go on with it."""
+    wire = Wire(stub, 84, AVATARS[0])
+    wire.send(speech[0])
+    with pytest.raises(Refusal, match=f"{BAD_INPUT}: AUDIO"):
+        wire.send(speech[1], start=True, avatar=AVATARS[-1], edit=with_nan)
+    bystander()
+    for avatar, kind in ((AVATARS[0], BAD_INPUT), (AVATARS[-1], SESSION_LOST)):
+        with pytest.raises(Refusal, match=kind):
+            wire.send(speech[1], start=False, avatar=avatar)
+    assert wire.send(speech[1], start=True, end=True)["FRAME_INDEX"] == -LOOKAHEAD_FRAMES
+
+
 def test_missing_start_is_told(stub: object, speech: np.ndarray, bystander: Callable[[], None]) -> None:
     with pytest.raises(Refusal, match="START"):
         Wire(stub, 79, AVATARS[0]).send(speech[0], start=False)

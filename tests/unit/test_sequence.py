@@ -63,6 +63,17 @@ def test_refused_start_leaves_nothing_behind() -> None:
         pass
 
 
+def test_a_refused_start_has_ended_what_was_live() -> None:
+    """The stages before have begun anew, with another avatar perhaps: the old session would go on with its face."""
+    sessions = table()
+    with sessions.request(1, start=True, end=False):
+        pass
+    with pytest.raises(BadInput), sessions.request(1, start=True, end=False):
+        raise BadInput("broken sound")
+    with pytest.raises(SessionLost, match="session 1 is not live here"):
+        sessions.request(1, start=False, end=False).__enter__()
+
+
 def test_one_session_too_many_is_refused_and_the_others_go_on() -> None:
     sessions = table(limit=2)
     for key in (1, 2):
