@@ -52,7 +52,7 @@ class SequenceStage(abc.ABC, Generic[State]):
         """Triton's call when the model is loaded."""
         config = json.loads(args["model_config"])
         self._name = config["name"]
-        self._inputs = [tensor["name"] for tensor in config["input"]]
+        self._inputs = {tensor["name"]: bool(tensor.get("optional")) for tensor in config["input"]}
         if self.for_device:
             self.arrays = choose(args)
         self._sent = ResentTensors(self.resends) if self.resends and not self.arrays.on_device else None
@@ -182,10 +182,13 @@ class SequenceStage(abc.ABC, Generic[State]):
         import triton_python_backend_utils as pb_utils
 
         inputs: dict[str, Array] = {}
-        for name in self._inputs:
+        for name, optional in self._inputs.items():
             tensor = pb_utils.get_input_tensor_by_name(request, name)
-            if tensor is None:  # an optional input that was not sent
-                continue
+            if tensor is None:
+                if optional:
+                    continue
+                # Triton itself only counts: an optional one that was sent stands for this one to it.
+                raise BadInput(f"{name} is missing, expected in each request")
             array = from_triton(tensor, self.arrays)
             if array.shape[0] != 1:
                 raise BadInput(f"{name} holds {array.shape[0]} frames, expected 1 for each request")

@@ -38,7 +38,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tests.piper_voice import add_voice
 
-pytest.importorskip("espeakng_loader", reason="espeak-ng is an extra: pip install 'facestream[tts]'")
+pytest.importorskip("espeakng_loader", reason="espeak-ng is an extra: pip install -e '.[tts]'")
 
 REPOSITORY = Path(__file__).parents[2] / "model_repository"
 SENTENCE = "Peter Piper picked a peck of pickled peppers, and nobody knows why he did so."
@@ -257,7 +257,7 @@ def test_enormous_and_misshapen_tensors_are_refused(server: TritonServer) -> Non
     missing = request_of()
     del missing.inputs[0]
     del missing.raw_input_contents[0]
-    assert "TEXT" in answers(server, missing)
+    assert "bad input: TEXT is missing" in answers(server, missing)
     sad = request_of()
     sad.raw_input_contents[3] = np.full(8, 7, np.float32).tobytes()
     assert "EMOTION[neutral] is 7.0" in answers(server, sad)

@@ -33,3 +33,14 @@ def test_an_output_that_cannot_be_handed_over_fails_its_own_session_alone(
     assert two.error.text.startswith("session lost: fault in stage counter: ")
     (two,) = stage.execute([StubRequest(2, frame)])
     assert "session 2 is not live" in two.error.text
+
+
+def test_an_input_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton only counts inputs: with an optional one in its place a request gets here without the one that counts."""
+    stage = Stage()
+    start_stage(stage, tmp_path / "counter", ["IN", "WISH"], None, monkeypatch, optional=["WISH"])
+    given = {"IN": np.zeros((1, 1), np.float32), "WISH": np.zeros((1, 1), np.float32)}
+    for left_out, told in (("WISH", None), ("IN", "bad input: IN is missing, expected in each request")):
+        frame = {name: array for name, array in given.items() if name != left_out}
+        (answer,) = stage.execute([StubRequest(1, frame, START)])
+        assert (answer.error.text if answer.error else None) == told

@@ -59,8 +59,9 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Start:
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         stage: SequenceStage[Any] = module.TritonPythonModel()
-        inputs = [tensor.name for tensor in read_config(folder / "config.pbtxt").input]
-        return stage, start_stage(stage, folder, inputs, arrays, monkeypatch, triton)
+        tensors = read_config(folder / "config.pbtxt").input
+        inputs, optional = [tensor.name for tensor in tensors], [tensor.name for tensor in tensors if tensor.optional]
+        return stage, start_stage(stage, folder, inputs, arrays, monkeypatch, triton, optional)
 
     return bring_up
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -173,12 +173,13 @@ def start_stage(
     arrays: ArrayNamespace | None,
     monkeypatch: pytest.MonkeyPatch,
     triton: StubTriton | None = None,
+    optional: Collection[str] = (),
 ) -> StubTriton:
-    """Bring a stage up as Triton does; with `arrays` it works there, as on a GPU."""
+    """Bring a stage up as Triton does; with `arrays` it works there, as on a GPU. `optional` are some of `inputs`."""
     triton = triton or StubTriton()
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", triton.module())
     if arrays is not None:
         monkeypatch.setattr("facestream.sequence_stage.choose", lambda args: arrays)
-    config = {"name": folder.name, "input": [{"name": name} for name in inputs]}
+    config = {"name": folder.name, "input": [{"name": name, "optional": name in optional} for name in inputs]}
     stage.initialize({"model_config": json.dumps(config), "model_repository": str(folder)})
     return triton

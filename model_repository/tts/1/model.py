@@ -104,6 +104,8 @@ class TritonPythonModel:
     def _speak(self, answer: Answer, inputs: dict[str, NDArray[Any]]) -> None:
         import triton_python_backend_utils as pb_utils
 
+        if "TEXT" not in inputs:  # Triton itself only counts inputs: an optional one that was sent stands for it
+            raise BadInput("TEXT is missing; expected UTF-8, filled up with zeros")
         text = read_text(inputs["TEXT"])
         speed = check_speed(float(inputs["SPEED"][0])) if "SPEED" in inputs else 1.0
         emotion = inputs.get("EMOTION", np.zeros(len(EMOTIONS), np.float32))
