@@ -19,6 +19,8 @@ def serve(options: argparse.Namespace) -> int:
     results = options.results or options.clips / "answers.jsonl"
     if options.per_rater < 1:
         raise ValueError(f"--per-rater is {options.per_rater}, expected 1 or more")
+    if not 0 <= options.port <= 65535:
+        raise ValueError(f"--port is {options.port}, expected 0 (any that is free) to 65535")
     server = bound(options.clips, study, results, options.per_rater, (options.host, options.port))
     print(f"{len(study.tests)} pairs, {len(study.checks)} checks; answers go to {results}")
     print(f"open http://{options.host}:{server.server_address[1]}/ (Ctrl-C ends)", flush=True)
@@ -47,6 +49,9 @@ def clips(options: argparse.Namespace) -> int:
     from perf.rating.clips import make_study
     from perf.rating.contents import contents_of
 
+    for name, value, least in (("seconds", options.seconds, 1), ("speech", options.speech, 1)):
+        if not value >= least:
+            raise ValueError(f"--{name} is {value}, expected {least} or more")
     contents = contents_of(options.avatars, options.rows, options.seconds, options.speech, options.people, options.work)
     compared = None
     if options.compare:

@@ -1,6 +1,7 @@
 """The file of answers: one JSON object a line, written as they come, never changed.
 
-A line of kind "session": schema, kind, rater (a random number, no name), study, trials (how many), at (date, UTC).
+A line of kind "session": schema, kind, rater (a random number, no name), study, asked (pairs; checks and
+repetitions are not counted), at (date, UTC).
 A line of kind "answer":
 
     schema       1

@@ -95,10 +95,11 @@ def make_study(
         say: told of each film.
 
     Raises:
-        ValueError: `folder` has a study already, or nothing is compared.
+        ValueError: `folder` has a study already, nothing is compared, or a condition that no content has.
     """
     if (folder / "study.json").exists():
         raise ValueError(f"{folder} holds a study already: answers to it refer to its films; expected a new folder")
+    _check_compared(contents, compared)  # before hours of drawing
     folder.mkdir(parents=True, exist_ok=True)
     draw = random.Random(seed)
     used: set[str] = set()
@@ -132,10 +133,19 @@ def make_study(
             bad = film(BROKEN, spoilt(pictures()))
             pairs.append(Pair(new_id(), (of_condition[condition].id, bad.id), better=of_condition[condition].id))
     study = Study(title, clips, tuple(pairs))
-    if not study.tests:
-        raise ValueError("nothing is compared: expected two conditions that one content has")
     study.write(folder)
     return study
+
+
+def _check_compared(contents: Sequence[Content], compared: Sequence[tuple[str, str]] | None) -> None:
+    if compared is None:
+        if not any(len(content.ways) > 1 for content in contents):
+            raise ValueError("nothing is compared: expected two conditions that one content has")
+        return
+    for one, other in compared:
+        if one == other or not any({one, other} <= content.ways.keys() for content in contents):
+            known = ", ".join(dict.fromkeys(way for content in contents for way in content.ways))
+            raise ValueError(f"{one} is to be compared with {other}, expected two conditions of one content: {known}")
 
 
 def parameters_at_rest(count: int) -> Floats:

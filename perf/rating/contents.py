@@ -44,6 +44,10 @@ def contents_of(
         ValueError: there is no such condition, or its network is not there.
         FileNotFoundError: an avatar is not there.
     """
+    known = (*ROWS, LOUDNESS, STILL)
+    for row in rows:
+        if row not in known:
+            raise ValueError(f"rows has {row!r}, expected some of {', '.join(known)}")
     ablation = Ablation()
     drawn = [row for row in rows if row not in (LOUDNESS, STILL)]
     missing = set(drawn) - set(ablation.rows(drawn))

@@ -9,6 +9,9 @@ from typing import Any
 
 from perf.rating.answers import SCALES
 
+FEWEST_RATERS = 12
+"""Figures of fewer are a pilot."""
+
 
 def markdown(found: Mapping[str, Any]) -> str:
     """Return the figures as a page."""
@@ -19,6 +22,11 @@ def markdown(found: Mapping[str, Any]) -> str:
         "by bootstrap over raters. Scales from 1 (bad) to 5 (excellent); strength is the natural logarithm of Bradley "
         "and Terry's, 0 on average: a difference of 1.1 is a preference of 3 to 1.",
         "",
+        *(
+            [f"**A pilot**: fewer than {FEWEST_RATERS} raters count. Nothing is to be concluded from it.", ""]
+            if found["kept"] < FEWEST_RATERS
+            else []
+        ),
         f"| | {' | '.join(SCALES)} | strength | shown |",
         "|---" * (len(SCALES) + 3) + "|",
     ]

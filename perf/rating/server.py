@@ -39,7 +39,9 @@ MOST_SESSIONS: Final = 2000
 PATIENCE_S: Final = 30.0
 """A connection that says nothing for so long is closed."""
 _HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    # data: for the page's empty icon, which saves a request for one that is not there.
+    "Content-Security-Policy": "default-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'; "
+    "form-action 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
@@ -59,7 +61,11 @@ class Rating:
     """Sessions and answers of one study. Thread-safe."""
 
     def __init__(self, study: Study, results: Path, per_rater: int) -> None:
-        """Take up what `results` holds already, so that raters can go on after a restart."""
+        """Take up what `results` holds already, so that raters can go on after a restart.
+
+        Raises:
+            BadAnswer: a line of `results` is broken, or of another study; the text names its number.
+        """
         self._study = study
         self._results = results
         self._per_rater = per_rater
@@ -67,9 +73,23 @@ class Rating:
         self._answered: dict[str, set[int]] = {}
         self._counts: dict[str, int] = {}
         if results.exists():
-            with results.open(encoding="utf-8") as file:
-                for line in file:
-                    self._remember(json.loads(line))
+            self._take_up()
+
+    def _take_up(self) -> None:
+        pairs = {pair.id for pair in self._study.pairs}
+        with self._results.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if not line.strip():
+                    continue
+                try:
+                    said = json.loads(line)
+                    if said["kind"] == "answer" and said["pair"] not in pairs:
+                        raise BadAnswer(f"pair {said['pair']!r} is of another study: name another file by --results")
+                    self._remember(said)
+                except (KeyError, TypeError) as error:
+                    raise BadAnswer(f"{self._results}, line {number} is no answer: {error!r}") from error
+                except ValueError as error:
+                    raise BadAnswer(f"{self._results}, line {number}: {error}") from error
 
     def _remember(self, said: Mapping[str, Any]) -> None:
         if said["kind"] == "session":
@@ -184,6 +204,7 @@ def serve(folder: Path, study: Study, results: Path, per_rater: int, address: tu
     """Return a server of the study of `folder`, bound to `address` and not yet running.
 
     Raises:
+        BadAnswer: `results` has a line that is broken, or of another study.
         OSError: the address is taken, or `results` cannot be written.
     """
     results.parent.mkdir(parents=True, exist_ok=True)
@@ -300,6 +321,10 @@ def serve(folder: Path, study: Study, results: Path, per_rater: int, address: tu
         def log_message(self, format: str, *args: Any) -> None:
             """Say nothing: addresses of raters are nobody's business."""
 
-    server = ThreadingHTTPServer(address, Handler)
+    try:
+        server = ThreadingHTTPServer(address, Handler)
+    except OSError as error:
+        where = f"{address[0]}:{address[1]}"
+        raise OSError(f"cannot listen on {where} ({error.strerror}): choose others by --host, --port") from error
     server.daemon_threads = True
     return server

@@ -218,4 +218,6 @@ def test_the_page_has_every_condition_and_says_who_is_left_out(tmp_path: Path) -
     assert json.loads((tmp_path / "analysis.json").read_text()) == found
     assert all(f"| {condition} |" in page for condition in STRENGTH)
     assert "took 1.0 s for half of the pairs" in page
+    assert "**A pilot**: fewer than 12 raters count" in page
+    assert "A pilot" not in report.markdown(found | {"kept": 12})
     assert all(path.stat().st_size for path in written)

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from perf.rating.answers import read_answers
+from perf.rating.__main__ import main
+from perf.rating.answers import BadAnswer, read_answers
+from perf.rating.clips import Content, make_study
 from perf.rating.server import LONGEST_BODY, serve
 from perf.rating.study import BadStudy, Clip, Pair, Study, load_study
 from perf.rating.trials import APART, REPEATS, trials_of
@@ -313,3 +315,58 @@ def test_a_wrong_study_is_refused_before_anybody_answers(
 def test_a_folder_without_a_study_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(BadStudy, match=r"python -m perf\.rating clips"):
         load_study(tmp_path)
+
+
+def test_answers_of_another_study_are_not_gone_on_with(folder: Path) -> None:
+    """Two studies in one file: a rater would skip trials of the second, and the analysis would mix both."""
+    line = {"kind": "answer", "rater": "0" * 16, "trial": 0, "pair": "elsewhere"}
+    (folder / "answers.jsonl").write_text(json.dumps(line) + "\n")
+    with pytest.raises(BadAnswer, match=r"answers\.jsonl, line 1: pair 'elsewhere' is of another study"):
+        serve(folder, load_study(folder), folder / "answers.jsonl", 8, ("127.0.0.1", 0))
+
+
+@pytest.mark.parametrize("line", ['{"kind": "answ', "[]", '{"kind": "session"}'])
+def test_a_broken_line_is_named_before_anybody_answers(folder: Path, line: str) -> None:
+    """As a power cut leaves it: the next answer would be written behind it, and both be lost."""
+    (folder / "answers.jsonl").write_text(line)
+    with pytest.raises(BadAnswer, match=r"answers\.jsonl, line 1"):
+        serve(folder, load_study(folder), folder / "answers.jsonl", 8, ("127.0.0.1", 0))
+
+
+def test_a_taken_port_is_named(server: ThreadingHTTPServer, folder: Path) -> None:
+    port = server.server_address[1]
+    with pytest.raises(OSError, match=rf"127\.0\.0\.1:{port} .*--port"):
+        serve(folder, load_study(folder), folder / "answers.jsonl", 8, ("127.0.0.1", port))
+
+
+# ---- what is to be drawn
+
+
+@pytest.mark.parametrize(
+    "compared", [[("fast", "fasst")], [("fast", "fast")], [("fast", "geometry"), ("fast", "high")]]
+)
+def test_a_mistyped_comparison_is_told_before_films_are_drawn(tmp_path: Path, compared: list[tuple[str, str]]) -> None:
+    """Drawing takes hours, and a comparison that was left out without a word is missed at the analysis."""
+
+    def never() -> list[Any]:
+        raise AssertionError("a film was drawn")
+
+    content = Content("somebody", None, {"fast": never, "geometry": never})
+    with pytest.raises(ValueError, match=r"expected two conditions of one content: fast, geometry"):
+        make_study(tmp_path / "new", "a study", [content], compared)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["clips", "new", "--seconds", "0"], "--seconds is 0.0, expected 1 or more"),
+        (["clips", "new", "--speech", "0"], "--speech is 0, expected 1 or more"),
+        (["clips", "new", "--rows", "fasst", "still"], "rows has 'fasst', expected some of geometry"),
+        (["serve", "FOLDER", "--port", "70000"], "--port is 70000"),
+        (["serve", "FOLDER", "--per-rater", "0"], "--per-rater is 0"),
+    ],
+)
+def test_wrong_options(folder: Path, words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(folder) if word == "FOLDER" else word for word in words]) == 2
+    assert told in capsys.readouterr().err

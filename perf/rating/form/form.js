@@ -8,6 +8,7 @@ const QUESTIONS = {
 };
 const WORDS = ["bad", "poor", "fair", "good", "excellent"];
 const REMEMBERED = "facestream.rating.rater";
+const NARROWEST = 1100; // CSS pixels: two films of 512 beside each other; README.md asks for it
 const byId = (id) => document.getElementById(id);
 const films = { left: byId("left"), right: byId("right") };
 
@@ -35,12 +36,33 @@ function remembered() {
   try { return localStorage.getItem(REMEMBERED); } catch { return null; }
 }
 
+function forget() {
+  try { localStorage.removeItem(REMEMBERED); } catch { /* nothing was remembered */ }
+}
+
+function welcome() {
+  rater = remembered();
+  byId("known").hidden = !rater;
+  byId("known").querySelector("b").textContent = rater || "";
+  byId("consent").checked = false;
+  ready();
+  show("welcome");
+}
+
+function ready() {
+  const wide = window.innerWidth >= NARROWEST;
+  byId("narrow").hidden = wide;
+  byId("narrow").textContent = `This window is ${window.innerWidth} pixels wide, and the films need ${NARROWEST}. ` +
+    "Make it wider, zoom out, or take a larger screen: on a small one the films look better than they are.";
+  byId("begin").disabled = !wide || !byId("consent").checked;
+}
+
 async function ask(path, said) {
   const reply = await fetch(path, {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(said),
   });
-  const body = await reply.json();
-  if (!reply.ok) throw new Error(body.error);
+  const body = await reply.json().catch(() => ({})); // a proxy's own page, where the server is away
+  if (!reply.ok) throw new Error(body.error || `status ${reply.status}`);
   return body;
 }
 
@@ -50,13 +72,16 @@ function problem(text) {
 }
 
 async function begin() {
+  byId("begin").disabled = true; // a second click would make a second rater
+  problem("");
   try {
     const state = await ask("/api/session", { consent: true, rater: remembered() });
     rater = state.rater;
     remember(rater);
     take(state);
   } catch (error) {
-    alert(`The session could not begin: ${error.message}`);
+    problem(`The session could not begin (${error.message}). Try again.`);
+    ready();
   }
 }
 
@@ -89,6 +114,7 @@ function hear() {
 }
 
 async function play() {
+  window.scrollTo(0, 0); // whoever answers below is to see the films again
   ended = new Set();
   for (const film of Object.values(films)) { film.pause(); film.currentTime = 0; }
   await Promise.all(Object.values(films).map((film) => film.readyState >= 3 ? null
@@ -98,6 +124,7 @@ async function play() {
 }
 
 for (const [side, film] of Object.entries(films)) {
+  film.addEventListener("play", refresh);
   film.addEventListener("ended", () => {
     ended.add(side);
     if (ended.size === 2) { plays += 1; refresh(); }
@@ -123,7 +150,7 @@ function choose(step, value) {
   refresh();
 }
 
-function button(step, value, text, label) {
+function button(step, value, text, label) { // label: what a screen reader says, and the tooltip
   const made = document.createElement("button");
   made.type = "button";
   made.textContent = text;
@@ -131,28 +158,35 @@ function button(step, value, text, label) {
   made.dataset.key = key(step);
   made.dataset.value = value;
   if (!step.side) made.className = "wide";
-  made.addEventListener("click", () => { choose(step, value); made.blur(); });
+  made.addEventListener("click", (event) => { choose(step, value); leave(event); });
   return made;
+}
+
+// What was clicked gives the keys back to the form; what was pressed by a key (detail 0) keeps the focus.
+function leave(event) {
+  if (event.detail > 0) event.currentTarget.blur();
 }
 
 function cell(step) {
   const made = document.createElement("td");
   made.dataset.cell = key(step);
-  WORDS.forEach((word, index) => made.append(button(step, index + 1, String(index + 1), `${step.side}: ${word}`)));
+  const asked = QUESTIONS[step.scale] || step.scale;
+  WORDS.forEach((word, index) => made.append(button(step, index + 1, String(index + 1), `${step.side}, ${word}: ${asked}`)));
   return made;
 }
 
 function draw() {
   const table = document.createElement("table");
+  const words = table.insertRow();
+  words.className = "scale";
+  const told = WORDS.map((word, index) => `${index + 1} ${word}`).join(" · ");
+  for (const text of [told, "", told]) words.insertCell().textContent = text;
   for (const scale of scales) {
     const row = table.insertRow();
     const heading = document.createElement("th");
     heading.textContent = QUESTIONS[scale] || scale;
     row.append(cell({ scale, side: "left" }), heading, cell({ scale, side: "right" }));
   }
-  const words = table.insertRow();
-  words.className = "scale";
-  for (const text of ["1 bad · 5 excellent", "", "1 bad · 5 excellent"]) words.insertCell().textContent = text;
   const row = table.insertRow();
   const heading = document.createElement("th");
   heading.textContent = "Which one is better as a whole?";
@@ -205,24 +239,42 @@ async function send() {
   }
 }
 
+// Keys for the whole page. A control that has the focus keeps its own: space and enter press a button, arrows change a radio.
+function taken(event) {
+  if (event.target.matches("button")) return event.key === " " || event.key === "Enter";
+  return event.target.matches("input") && (event.key === " " || event.key.startsWith("Arrow"));
+}
+
+function back() {
+  const last = steps.findLastIndex((step) => chosen[key(step)] !== undefined);
+  if (last >= 0) { delete chosen[key(steps[last])]; current = last; refresh(); }
+}
+
+function meaning(name) {
+  const preference = { ArrowLeft: "left", ArrowRight: "right", ArrowDown: "none" }[name];
+  if (preference) return () => choose({ scale: "preference" }, preference);
+  if (/^[1-5]$/.test(name)) return () => { if (steps[current]?.side) choose(steps[current], Number(name)); };
+  return { " ": play, Enter: send, Backspace: back }[name];
+}
+
 document.addEventListener("keydown", (event) => {
-  if (byId("rating").hidden || event.ctrlKey || event.altKey || event.metaKey) return;
-  const step = steps[Math.min(current, steps.length - 1)];
-  const preferences = { ArrowLeft: "left", ArrowRight: "right", ArrowDown: "none" };
-  if (/^[1-5]$/.test(event.key) && step.side) choose(step, Number(event.key));
-  else if (event.key in preferences) choose({ scale: "preference" }, preferences[event.key]);
-  else if (event.key === " ") play();
-  else if (event.key === "Enter") send();
-  else if (event.key === "Backspace") {
-    const last = steps.map((other, index) => chosen[key(other)] === undefined ? -1 : index).reduce((a, b) => Math.max(a, b), -1);
-    if (last >= 0) { delete chosen[key(steps[last])]; current = last; refresh(); }
-  } else return;
+  if (byId("rating").hidden || event.ctrlKey || event.altKey || event.metaKey || taken(event)) return;
+  const act = meaning(event.key);
+  if (!act) return;
   event.preventDefault();
+  if (event.repeat) return; // a key that is held answers once
+  act();
+  if (act !== play && act !== send) document.querySelector("#questions tr.current")?.scrollIntoView({ block: "nearest" });
 });
 
-byId("consent").addEventListener("change", () => { byId("begin").disabled = !byId("consent").checked; });
+for (const made of document.querySelectorAll(".other")) made.addEventListener("click", () => { forget(); welcome(); });
+byId("consent").addEventListener("change", ready);
+window.addEventListener("resize", () => { if (!byId("welcome").hidden) ready(); });
 byId("begin").addEventListener("click", begin);
-byId("play").addEventListener("click", (event) => { play(); event.currentTarget.blur(); });
-byId("send").addEventListener("click", send);
-for (const input of document.querySelectorAll('input[name="heard"]')) input.addEventListener("change", () => { hear(); input.blur(); });
-show("welcome");
+byId("play").addEventListener("click", (event) => { play(); leave(event); });
+byId("send").addEventListener("click", (event) => { send(); leave(event); });
+for (const input of document.querySelectorAll('input[name="heard"]')) {
+  input.addEventListener("change", hear);
+  input.addEventListener("click", leave);
+}
+welcome();
