@@ -235,6 +235,14 @@ def test_every_setting_is_told_at_the_top() -> None:
         assert runtime in head
 
 
+@pytest.mark.parametrize("file", ["README.md", "docker-compose.yml", "client/facestream/cli/gpu_findings.py"])
+def test_commands_that_we_tell_name_their_profile(file: str) -> None:
+    """Compose leaves out a service whose profile is not named: nothing is built or stopped, without a word."""
+    for command in re.findall(r"docker compose [^\n`\"]*", (ROOT / file).read_text()):
+        if re.search(r"^docker compose (--\S+ )*(up|build|stop|down|restart|logs)\b", command):
+            assert "--profile" in command, command
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_gpus_are_reserved_where_they_are_used(name: str) -> None:
     devices = SERVICES[name].get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices", [])
