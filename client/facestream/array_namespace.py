@@ -115,7 +115,7 @@ def _cupy(where: str, args: Mapping[str, str]) -> ArrayNamespace:
     except ImportError as error:
         raise ArraysMissing(
             f"{where}and CuPy cannot be imported ({error}); install it for the CUDA of this machine with "
-            f"pip install 'facestream[gpu-cuda12]' or 'facestream[gpu-cuda13]', {cpu}"
+            f"pip install -e '.[gpu-cuda12]' or '.[gpu-cuda13]' in facestream's clone, {cpu}"
         ) from error
     try:
         count = int(cupy.cuda.runtime.getDeviceCount())

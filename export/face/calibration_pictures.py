@@ -17,7 +17,7 @@ from typing import Final
 try:
     import bpy  # first: it does not load beside the threads that others start
 except ImportError:
-    sys.exit("export.face.calibration_pictures needs Blender's module: pip install 'facestream[people]' (Python 3.11)")
+    sys.exit("export.face.calibration_pictures needs Blender's module: pip install --no-deps bpy==4.5.11 (Python 3.11)")
 
 import numpy as np
 from facestream.avatar.face_model import load_face_model

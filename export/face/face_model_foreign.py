@@ -109,7 +109,7 @@ def _read_bfm_h5(path: Path, modes: int) -> ForeignModel:
     try:
         import h5py
     except ImportError:
-        raise ValueError(f'{path}: reading HDF5 needs h5py: pip install "facestream[adapters]"') from None
+        raise ValueError(f'{path}: reading HDF5 needs h5py: pip install -e ".[adapters]"') from None
     arrays: dict[str, Any] = {}
     try:
         with h5py.File(path, "r") as file:

@@ -210,7 +210,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_clients_see_of_a_crash(small: Path, tmp_path: Path) -> None:
     """A session that may wait goes on where it was; one that may not, and a text, end with an error that names it."""
-    pytest.importorskip("espeakng_loader", reason="espeak-ng is an extra: pip install 'facestream[tts]'")
+    pytest.importorskip("espeakng_loader", reason="espeak-ng is an extra: pip install -e '.[tts]'")
     with serve(small, tmp_path) as served, Client(served.grpc_url) as client:
         patient = client.session(output="parameters", resume_seconds=60.0, deadline=60.0)
         hasty = client.session(output="parameters", resume_seconds=0.0)

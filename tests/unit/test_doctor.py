@@ -54,7 +54,7 @@ def test_a_missing_voice_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ctypes.util.find_library", lambda name: None)
     found = report(None, [])["speech"]
     assert found.level == "note"
-    assert found.remedy == "pip install 'facestream[tts]'"
+    assert found.remedy == f"pip install -e '{wheel.checkout()}[tts]'", "no index has the package"
 
 
 def test_a_complete_repository_is_fine(repository: Path) -> None:

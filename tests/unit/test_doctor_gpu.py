@@ -163,6 +163,8 @@ def test_a_missing_toolkit(machine: Machine) -> None:
         (None, "not installed"),
         ("echo 1.29.2", "1.29.2, and docker-compose.yml needs 2.17.0"),
         ("echo \"docker: 'compose' is not a docker command.\" >&2; exit 1", "is not a docker command"),
+        ("echo 'unknown flag: --short' >&2; exit 125", "`docker compose version` fails: unknown flag: --short"),
+        ("exit 1", "`docker compose version` fails: it says nothing"),
         ('case "$1" in compose) echo 2.29.7;; *) echo "permission denied" >&2; exit 1;; esac', "permission denied"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,13 +120,21 @@ def test_light_install_says_what_is_missing(
     """With the client alone, `avatar` must name the extra, and `render` must not need it."""
     monkeypatch.setitem(sys.modules, "facestream.cli.avatar", None)
     assert main(["avatar", "build", "photo.jpg"]) == 1
-    assert "pip install 'facestream[server]'" in capsys.readouterr().err
+    assert "pip install -e '.[server]'" in capsys.readouterr().err
+
+
+def test_whoever_reads_may_stop_reading() -> None:
+    """`facestream parameters | head` must not end in a traceback."""
+    command = (
+        f"{sys.executable} -m facestream.cli.main parameters --json | head -c 10 >/dev/null; echo ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert done.stdout in ("0\n", "141\n"), "0 where the pipe took all before it was closed"
 
 
 def test_client_needs_no_heavy_package() -> None:
     """The light install must stay light: nothing of the client may import a package of an extra."""
-    import subprocess
-
     program = (
         "import sys; import facestream.aio, facestream.cli.render, facestream.cli.say, facestream.cli.main; "
         "print([name for name in ('torch', 'onnx', 'onnxruntime', 'openvino', 'cv2', 'scipy') if name in sys.modules])"

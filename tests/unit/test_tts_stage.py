@@ -229,7 +229,7 @@ def test_an_engine_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture(scope="module")
 def espeak() -> Any:
     """The module `espeak_voices`, where the library is installed."""
-    pytest.importorskip("espeakng_loader", reason="espeak-ng is an extra: pip install 'facestream[tts]'")
+    pytest.importorskip("espeakng_loader", reason="espeak-ng is an extra: pip install -e '.[tts]'")
     import espeak_voices
 
     return espeak_voices

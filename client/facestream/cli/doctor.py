@@ -99,7 +99,13 @@ def _packages() -> Finding:
     absent = [project for module, project in wanted.items() if importlib.util.find_spec(module) is None]
     if not absent:
         return Finding("ok", "packages", ", ".join(wanted.values()))
-    return Finding("missing", "packages", f"not installed: {', '.join(absent)}", "pip install 'facestream[server]'")
+    return Finding("missing", "packages", f"not installed: {', '.join(absent)}", _install("server"))
+
+
+def _install(extra: str) -> str:
+    """pip's command for an extra: no index has the package, and -e keeps the clone's model repository in reach."""
+    root = wheel.checkout()
+    return f"pip install -e '{root}[{extra}]'" if root else f"in facestream's clone: pip install -e '.[{extra}]'"
 
 
 def _speech() -> Finding:
@@ -110,7 +116,7 @@ def _speech() -> Finding:
     if system := ctypes.util.find_library("espeak-ng"):
         return Finding("ok", "speech", f"espeak-ng of the system, {system}{voices}")
     text = f"espeak-ng is not installed: the server speaks no text, all else works{voices}"
-    return Finding("note", "speech", text, "pip install 'facestream[tts]'")
+    return Finding("note", "speech", text, _install("tts"))
 
 
 def _libpython() -> Finding:

@@ -31,7 +31,8 @@ def add_film_options(parser: argparse.ArgumentParser, avatar: str = "") -> None:
         "--avatar",
         default=avatar,
         metavar="NAME",
-        help="one of the server's avatars" + (f" (default: {avatar})" if avatar else ""),
+        help="one of the server's avatars"
+        + (f" (default: {avatar})" if avatar else ", such as ada; needed for an .mp4"),
     )
     parser.add_argument(
         "-o",
@@ -60,10 +61,18 @@ def add_film_options(parser: argparse.ArgumentParser, avatar: str = "") -> None:
     parser.add_argument(
         "--pictures", action="store_true", help="take pictures from the server and encode them here, instead of H.264"
     )
-    parser.add_argument("--in-flight", type=int, default=4, metavar="N", help="at a time (default: %(default)s)")
-    parser.add_argument("--deadline", type=float, default=10.0, metavar="S", help="a frame's (default: %(default)g)")
     parser.add_argument(
-        "--seed", type=int, metavar="N", help="session's number, seeds blinks and head: makes a film repeatable"
+        "--in-flight", type=int, default=4, metavar="N", help="frames asked for at a time (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--deadline", type=float, default=10.0, metavar="S", help="seconds to wait for a frame (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        help="the session's number: blinks and head movement follow from it, so that"
+        " a film can be made again as it was (default: random)",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress, no report")
 
@@ -76,7 +85,7 @@ def output_of(options: argparse.Namespace) -> Output:
     if suffix == ".csv":
         return "parameters"
     if not options.avatar:
-        raise BadInput("no avatar is named; expected --avatar NAME")
+        raise BadInput("no avatar is named; expected --avatar NAME, such as ada, who comes with the repository")
     return "rgb" if options.pictures else "h264"
 
 

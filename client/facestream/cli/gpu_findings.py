@@ -194,7 +194,9 @@ def _compose(lacking: str) -> Finding:
     status, output = _run("docker", "compose", "version", "--short")
     version = re.search(r"(\d+)\.(\d+)\.(\d+)", output)
     if status != 0 or version is None:
-        return Finding(lacking, "docker compose", f"docker compose: {output.splitlines()[0]}", _DOCKER_REMEDY)
+        # Docker without the plugin complains of whatever follows the word `compose`: of --short here.
+        text = f"`docker compose version` fails: {_first_line(output)}"
+        return Finding(lacking, "docker compose", text, _DOCKER_REMEDY)
     numbers = tuple(int(part) for part in version.groups())
     if numbers < MIN_COMPOSE:
         wanted = ".".join(map(str, MIN_COMPOSE))
@@ -203,5 +205,9 @@ def _compose(lacking: str) -> Finding:
     status, output = _run("docker", "info", "--format", "{{.ServerVersion}}")
     if status != 0:
         remedy = "sudo systemctl start docker; sudo usermod -aG docker $USER, then log in again"
-        return Finding(lacking, "docker compose", f"the engine does not answer: {output.splitlines()[0]}", remedy)
-    return Finding("ok", "docker compose", f"{version[0]}, engine {output.splitlines()[0]}")
+        return Finding(lacking, "docker compose", f"the engine does not answer: {_first_line(output)}", remedy)
+    return Finding("ok", "docker compose", f"{version[0]}, engine {_first_line(output)}")
+
+
+def _first_line(output: str) -> str:
+    return output.splitlines()[0] if output else "it says nothing"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -48,7 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module.add_parser(subparsers)
     options = parser.parse_args(words)
     try:
-        return int(options.func(options))
+        status = int(options.func(options))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever reads has read enough, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except FacestreamError as error:
         print(f"facestream {wanted}: {error}", file=sys.stderr)
         return 1
@@ -61,8 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _lacks(name: str, error: ModuleNotFoundError) -> str:
     extra = _COMMANDS[name].extra
-    package = f"facestream[{extra}]" if extra else "facestream"
-    return f"facestream {name} needs the package '{error.name}'. Install it with: pip install '{package}'"
+    package = f"'.[{extra}]'" if extra else "."
+    return f"facestream {name} needs the package '{error.name}'. In facestream's clone: pip install -e {package}"
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 try:
     import bpy  # noqa: F401  first: it does not load beside the threads that others start
 except ImportError:
-    sys.exit("export.face.people needs Blender's Python module: pip install 'facestream[people]' (Python 3.11)")
+    sys.exit("export.face.people needs Blender's Python module: pip install --no-deps bpy==4.5.11 (Python 3.11)")
 
 import numpy as np
 from facestream.avatar.face_model import load_face_model

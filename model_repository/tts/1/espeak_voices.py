@@ -32,7 +32,7 @@ from facestream.tts.sentences import ENDS
 from numpy.typing import NDArray
 from synthesizer import EngineMissing
 
-REMEDY = "pip install 'facestream[tts]'"
+REMEDY = "pip install -e '.[tts]' in facestream's clone"
 
 SECONDS_FOR_SENTENCE = 10.0
 """The longest sentences take a second."""

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from synthesizer import EngineMissing
 
-MISSING = "Piper voices need ONNX Runtime: pip install 'facestream[tts]'"
+MISSING = "Piper voices need ONNX Runtime: pip install -e '.[tts]' in facestream's clone"
 
 MAX_LOADED = 4
 """Voices kept in memory, at 60 to 120 MB each."""
