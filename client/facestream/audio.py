@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections.abc import Iterable, Iterator
@@ -110,8 +111,10 @@ class SoundFile:
     @contextmanager
     def _open(self) -> Iterator[soundfile.SoundFile]:
         try:
-            file = soundfile.SoundFile(self.path)
-        except (OSError, soundfile.LibsndfileError) as error:
+            file = soundfile.SoundFile(os.fsencode(self.path))  # soundfile itself encodes no name that is not UTF-8
+        except soundfile.LibsndfileError as error:
+            raise BadInput(f"{self.path} cannot be read as sound: {error.error_string}") from error
+        except (OSError, TypeError) as error:  # TypeError: of .raw, which has no header
             raise BadInput(f"{self.path} cannot be read as sound: {error}") from error
         with file:
             yield file

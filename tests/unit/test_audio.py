@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import time
 import tracemalloc
@@ -77,10 +78,20 @@ def test_files_that_are_no_sound(tmp_path: Path) -> None:
     for name in ("text.wav", "empty.mp3", "noise.ogg"):
         with pytest.raises(BadInput, match=rf"{name} cannot be read as sound"):
             read_sound(tmp_path / name)
+    soundfile.write(tmp_path / "bare.raw", np.zeros(100), 24_000, "PCM_16")
+    with pytest.raises(BadInput, match=r"bare\.raw cannot be read as sound: samplerate must be specified"):
+        read_sound(tmp_path / "bare.raw")
     (tmp_path / "folder.wav").mkdir()
     for name in ("absent.wav", "folder.wav"):
         with pytest.raises(BadInput, match=rf"{name} is not a file"):
             read_sound(tmp_path / name)
+
+
+def test_a_name_that_is_not_utf8_is_a_name(tmp_path: Path) -> None:
+    """Files from old discs are called so, and Python hands their names on as lone surrogates."""
+    soundfile.write(tmp_path / "sound.wav", np.zeros(800), 24_000)
+    file = (tmp_path / "sound.wav").rename(tmp_path / os.fsdecode(b"gru\xdf.wav"))
+    assert SoundFile(file).frames == 1
 
 
 def test_a_rate_that_no_recorder_has_is_refused(tmp_path: Path) -> None:
