@@ -10,7 +10,7 @@ from typing import Final
 
 import grpc
 
-from facestream.errors import FacestreamError, ServerUnavailable, SessionLost, SessionRefused
+from facestream.errors import BadInput, FacestreamError, ServerUnavailable, SessionLost, SessionRefused
 
 CHANNEL_OPTIONS: Final = (
     ("grpc.use_local_subchannel_pool", 1),  # without it, channels to one address share a connection
@@ -24,7 +24,17 @@ CHANNEL_OPTIONS: Final = (
 DRAIN_SECONDS: Final = 2.0
 """How long a session that ends early waits for the answer to its END before it cancels the stream."""
 
+LONGEST_DEADLINE: Final = 1e6
+"""Seconds. What waits, Python's own, takes no infinity."""
+
 _FIRST_DELAY, _LONGEST_DELAY = 0.05, 1.0
+
+
+def check_deadline(seconds: float) -> float:
+    """The deadline itself; `BadInput` where nobody can wait for so long: one without an end is no deadline."""
+    if not 0.0 < seconds <= LONGEST_DEADLINE:
+        raise BadInput(f"deadline is {seconds}; expected a positive number of seconds, at most {LONGEST_DEADLINE:g}")
+    return seconds
 
 
 def describe(error: grpc.RpcError) -> str:
@@ -42,6 +52,8 @@ class Recovery:
     """
 
     def __init__(self, url: str, limit_s: float) -> None:
+        if not limit_s >= 0.0:
+            raise BadInput(f"resume_seconds is {limit_s}; expected 0 or more")
         self._url = url
         self._limit_s = limit_s
         self._opened = False

@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeVar
 
 from tritonclient.grpc import service_pb2
 
-from facestream.connection import Recovery
+from facestream.connection import Recovery, check_deadline
 from facestream.errors import BadInput, FacestreamError, FrameTimeout, RequestRefused, SessionClosed
 from facestream.exchange import Exchange
 from facestream.protocol import Frame, emotion_vector, quality_tier
@@ -41,13 +41,11 @@ class Conversation(abc.ABC, Generic[Stream]):
         deadline: float,
         resume_seconds: float,
     ) -> None:
-        if deadline <= 0:
-            raise BadInput(f"deadline is {deadline}; expected a positive number of seconds")
         self._url = url
         self._exchange = exchange
         self._emotion = emotion_vector(emotion)
         self._quality = quality_tier(quality)
-        self._deadline = deadline
+        self._deadline = check_deadline(deadline)
         self._recovery = Recovery(url, resume_seconds)
         self._unread: deque[Frame | FacestreamError] = deque()
         self._stream: Stream | None = None

@@ -446,6 +446,17 @@ def test_quality_changes_within_a_session(server: FakeTriton) -> None:
 
 
 @both
+@pytest.mark.parametrize("seconds", ["inf", "nan", "-1"])
+def test_times_that_nobody_can_wait_for(server: FakeTriton, twin: str, seconds: str) -> None:
+    """Infinity for "no limit" would end in an OverflowError of Python's own, in mid-sentence."""
+    with pytest.raises(BadInput, match=f"deadline is {float(seconds)}; expected a positive number of seconds"):
+        stream(server.url, speech(2), twin, deadline=float(seconds))
+    if seconds != "inf":
+        with pytest.raises(BadInput, match=f"resume_seconds is {float(seconds)}; expected 0 or more"):
+            stream(server.url, speech(2), twin, resume_seconds=float(seconds))
+
+
+@both
 def test_quality_of_a_session(server: FakeTriton, twin: str) -> None:
     """A wrong name is told before the server hears of it; the parameters have no tier."""
     with pytest.raises(BadInput, match="'best'"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import signal
 import subprocess
 import sys
@@ -108,6 +109,9 @@ def test_wrong_texts_are_refused_before_a_server_is_asked() -> None:
         speech.speak("One.", speed=3)
     with pytest.raises(BadInput, match="is no name"):
         speech.speak("One.", voice="../x")
+    for deadline in (0.0, math.inf, math.nan):
+        with pytest.raises(BadInput, match=f"deadline is {deadline}; expected a positive number of seconds"):
+            TextToSpeech("127.0.0.1:9", deadline=deadline)
 
 
 def test_the_servers_words_reach_the_caller(server: FakeTriton) -> None:

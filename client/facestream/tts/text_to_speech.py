@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from facestream.errors import BadInput
+from facestream.connection import check_deadline
 from facestream.protocol import emotion_vector
 from facestream.tts.exchange import SpeechExchange, check_whole_text
 from facestream.tts.speech import Speech
@@ -28,10 +28,8 @@ class TextToSpeech:
     """
 
     def __init__(self, url: str = "localhost:8001", deadline: float = 20.0) -> None:
-        if deadline <= 0:
-            raise BadInput(f"deadline is {deadline}; expected a positive number of seconds")
         self._url = url
-        self._deadline = deadline
+        self._deadline = check_deadline(deadline)
 
     def speak(
         self,
