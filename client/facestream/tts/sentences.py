@@ -17,7 +17,7 @@ ENDS: Final = ".!?…。！？"
 """What ends a sentence."""
 
 _AHEAD: Final = 50  # characters that may have to be seen to find a sentence's end
-_BLOCK: Final = 1024  # characters of a long text looked at together
+_BLOCK: Final = 1024  # characters of a long piece looked at together
 _CLOSING = "\"'”’»)]}」』"
 # A sentence has ended once something follows: white space and a character, or the same without a space in Chinese.
 _END = re.compile(
@@ -43,9 +43,9 @@ def sentences(source: str | Iterable[str]) -> Iterator[str]:
     space comes out in order. A sentence is given as soon as the next one begins.
     """
     rest = ""
-    pieces = (source[at : at + _BLOCK] for at in range(0, len(source), _BLOCK)) if isinstance(source, str) else source
-    for piece in pieces:
-        rest += piece
+    pieces = [source] if isinstance(source, str) else source
+    for block in (piece[at : at + _BLOCK] for piece in pieces for at in range(0, len(piece), _BLOCK)):
+        rest += block
         begin = 0
         while (end := _end(rest, begin)) is not None:
             if sentence := rest[begin:end].strip():
