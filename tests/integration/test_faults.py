@@ -331,6 +331,24 @@ def test_missing_start_is_told(stub: object, speech: np.ndarray, bystander: Call
     bystander()
 
 
+def test_starts_that_are_refused_keep_nobody_waiting(stub: object, speech: np.ndarray) -> None:
+    """Triton gives each of them a place until it is idle; who found none left would wait for that, without a word."""
+
+    def start(correlation_id: int) -> service_pb2.ModelInferRequest:
+        request = service_pb2.ModelInferRequest(model_name="avatar_store")
+        request.inputs.add(name="AVATAR", datatype="UINT8", shape=[1, AVATAR_NAME_BYTES])
+        request.raw_input_contents.append(b"nobody".ljust(AVATAR_NAME_BYTES, b"\0"))
+        request.parameters["sequence_id"].int64_param = correlation_id
+        request.parameters["sequence_start"].bool_param = True
+        return request
+
+    answers = list(stub.ModelStreamInfer(map(start, range(2**50, 2**50 + 1100))))  # type: ignore[attr-defined]
+    assert all("AVATAR 'nobody' is unknown" in answer.error_message for answer in answers)
+    began = time.monotonic()
+    Wire(stub, 85, AVATARS[0]).talk(speech[:1])
+    assert time.monotonic() - began < 2.0
+
+
 def test_end_twice_is_told(stub: object, speech: np.ndarray, bystander: Callable[[], None]) -> None:
     wire = Wire(stub, 80, AVATARS[0])
     wire.send(speech[0])

@@ -74,8 +74,15 @@ def test_stateful_stages_forget_alike(name: str) -> None:
     batching = STATEFUL[name].sequence_batching
     assert batching.max_sequence_idle_microseconds == contract.SEQUENCE_IDLE_SECONDS * 1e6
     assert contract.STATE_IDLE_SECONDS > contract.SEQUENCE_IDLE_SECONDS
-    assert batching.oldest.max_candidate_sequences == 1024
     assert batching.oldest.preserve_ordering
+
+
+@pytest.mark.parametrize("name", STATEFUL)
+def test_starts_that_are_refused_keep_nobody_waiting(name: str) -> None:
+    """Triton keeps a refused START's place until it is idle, and has whoever finds none wait without a word."""
+    places = STATEFUL[name].sequence_batching.oldest.max_candidate_sequences
+    refuses = name in ("avatar_store", "audio_frontend")  # the others see what these two have let in
+    assert places >= (6000 * contract.SEQUENCE_IDLE_SECONDS if refuses else 10 * contract.MAX_SESSIONS)
 
 
 @pytest.mark.parametrize("name", NEURAL)
