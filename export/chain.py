@@ -21,6 +21,7 @@ from facestream.parameters import EMOTIONS
 from numpy.typing import NDArray
 
 from export.ensembles import REPOSITORY
+from export.network_files import network_file
 
 Floats = NDArray[np.float32]
 Tensors = dict[str, NDArray[Any]]
@@ -57,7 +58,7 @@ class OnnxGraph:
 
 def onnx_files(repository: Path = REPOSITORY) -> dict[str, Path]:
     """The networks of the chain as the repository serves them, by stage."""
-    return {stage: repository / stage / "1" / "model.onnx" for stage in (*SPEECH_NETWORKS, *FACE_NETWORKS)}
+    return {stage: network_file(repository, stage) for stage in (*SPEECH_NETWORKS, *FACE_NETWORKS)}
 
 
 def load_graphs(files: Mapping[str, Path]) -> dict[str, OnnxGraph]:

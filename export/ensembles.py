@@ -156,9 +156,7 @@ def main() -> None:
         (folder / "1").mkdir(parents=True, exist_ok=True)
         (folder / "1" / ".gitkeep").touch()  # Triton wants a version folder, git keeps no empty one
         (folder / "config.pbtxt").write_text(render(ensemble, config))
-        print(
-            f"{ensemble.name}: {', '.join(step.model_name for step in wire(ensemble, stages).ensemble_scheduling.step)}"
-        )
+        print(f"{ensemble.name}: {', '.join(step.model_name for step in config.ensemble_scheduling.step)}")
 
 
 if __name__ == "__main__":

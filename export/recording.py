@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
 import json
 import shutil
 import sys
@@ -41,6 +40,7 @@ from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 
 from export.chain import FaceChain, Floats, SpeechChain, Tensors, chunks, load_graphs, onnx_files, session
 from export.ensembles import ENSEMBLES, REPOSITORY, Ensemble, read_config, read_stages, wire
+from export.network_files import network_file, sha256
 from export.networks import NETWORKS
 
 RECORDING: Final = Path("build/recording")
@@ -186,16 +186,6 @@ def load_recording(folder: Path = RECORDING, repository: Path = REPOSITORY) -> R
         raise RecordingError(f"{path} is missing: {MEND}")
     about = json.loads(path.read_text())
     return Recording(folder, repository, tuple(about["avatars"]), about["frames"], about["networks"])
-
-
-def sha256(path: Path) -> str:
-    """Checksum of a file, '' where there is none."""
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-
-
-def network_file(repository: Path, stage: str) -> Path:
-    """The ONNX file that a stage serves."""
-    return repository / stage / "1" / "model.onnx"
 
 
 # --- recording --------------------------------------------------------------------------------------------------

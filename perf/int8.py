@@ -35,11 +35,12 @@ from numpy.typing import NDArray
 
 from export.chain import FaceChain, OnnxGraph, SpeechChain, chunks, load_graphs, onnx_files
 from export.ensembles import REPOSITORY
+from export.network_files import network_file
 from export.networks import FULL, INT8, network
 from export.precision.errors import Errors
 from export.precision.int8 import CANDIDATES, Calibration, any_recording, calibrated, errors, exceeded, frames, run
 from export.precision.quantise import to_int8
-from export.recording import RECORDING, SPEECH, Recording, network_file
+from export.recording import RECORDING, SPEECH, Recording
 from perf.gpu.cards import cards
 from perf.gpu.roofline import WAYS, kernel_ms, kernels
 from perf.machine import processor, slug

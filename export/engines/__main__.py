@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from facestream.audio import read_sound
 from facestream.contract import CHUNK_SAMPLES, LOOKAHEAD_FRAMES, MAX_SESSIONS_VARIABLE
+from facestream.server.container import AS_COMMITTED, RUNTIME_VARIABLE, forget_empty_settings
 
 from export.engines.assembly import Plan, make
 from export.engines.build import find_builder
@@ -33,9 +34,10 @@ from export.engines.profile import BatchProfile
 from export.engines.refusal import BUILD, Refusal
 from export.engines.repository import RUNTIMES, encoders_for, on_gpu
 from export.engines.target import Target, detect
-from export.engines.typed_networks import TYPED, typed_networks
+from export.engines.typed_networks import typed_networks
 from export.ensembles import REPOSITORY
 from export.lanes import LANES, lane_of
+from export.network_files import TYPED
 from export.recording import RECORDING, SEED, SPEAKERS, SPEECH, Recording, current_recording
 
 ENGINES = Path("build/engines")
@@ -44,18 +46,11 @@ DEFAULT_FRAMES = 48
 RECORDED_FRAMES = 120
 """Of each session, where they are recorded anew: four seconds, most of them speech."""
 
-RUNTIME_VARIABLE = "FACESTREAM_RUNTIME"
-"""What the containers serve by."""
-AS_COMMITTED = "onnxruntime"
-"""Its value for the repository as it was committed, of which nothing is built."""
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Build; returns 1 with the reason on standard error where that is refused."""
     options = _parser().parse_args(arguments)
-    # Compose hands on a variable that is not set as an empty one, which the stages would not take.
-    for name in [name for name, value in os.environ.items() if name.startswith("FACESTREAM_") and not value]:
-        del os.environ[name]
+    forget_empty_settings()
     options.runtime = options.runtime or os.environ.get(RUNTIME_VARIABLE) or "tensorrt"
     if options.runtime == AS_COMMITTED:
         print(f"{RUNTIME_VARIABLE}={AS_COMMITTED} serves {options.models} as it was committed: nothing is to be built")

@@ -21,12 +21,13 @@ from facestream.contract import RGB_ENSEMBLE
 from export.engines import finished, network_record
 from export.engines.build import EngineBuilder
 from export.engines.compare import Network, Outcome, RecordedSession, Served, Tensors, compare, compare_session
-from export.engines.network_record import NetworkRecord, Parity, sha256
+from export.engines.network_record import NetworkRecord, Parity
 from export.engines.profile import BatchProfile
 from export.engines.refusal import BUILD, Refusal
 from export.engines.repository import NetworkFile, Runtime, assemble, input_shapes
 from export.engines.target import Target
 from export.ensembles import read_config
+from export.network_files import network_file, sha256
 from export.networks import CHAIN, FULL, HALF, Precision, network
 
 TIMING_CACHE: Final = "timing.cache"
@@ -110,7 +111,7 @@ def make(
                 outcome = compare(
                     stage,
                     served,
-                    reference(plan.models / stage / "1" / "model.onnx"),
+                    reference(network_file(plan.models, stage)),
                     inputs(stage),
                     network(stage).tolerances[plan.precisions[stage]],
                     plan.profile,
@@ -170,7 +171,7 @@ def _network(
         runtime=plan.runtime,
         file_sha256=sha256(onnx),
         onnx_sha256=sha256(onnx),
-        source_sha256=sha256(plan.models / stage / "1" / "model.onnx"),
+        source_sha256=sha256(network_file(plan.models, stage)),
         largest_batch=plan.profile.largest,
         tuned=(),
         builder="none",

@@ -20,6 +20,7 @@ from export.engines.refusal import BUILD, Refusal
 from export.engines.repository import RUNTIMES, Runtime, on_gpu
 from export.engines.target import Target, detect
 from export.ensembles import REPOSITORY
+from export.network_files import sha256
 from export.networks import NETWORKS
 
 SHOWN = 3
@@ -106,7 +107,7 @@ def _whole(folder: Path, marker: finished.Finished) -> None:
         path = repository / names[0]
         if not path.is_file():
             raise Refusal(f"{path} is missing", mend)
-        found = network_record.sha256(path)
+        found = sha256(path)
         if found != marker.made[names[0]]:
             raise Refusal(
                 f"{path} was changed after the build: {found[:12]}, expected {marker.made[names[0]][:12]}", mend

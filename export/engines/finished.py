@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from export.engines.network_record import Parity, sha256
+from export.engines.network_record import Parity
 from export.engines.repository import RUNTIMES, Runtime
 from export.engines.target import Target
+from export.network_files import sha256
 
 SCHEMA: Final = 1
 MARKER: Final = "finished.json"

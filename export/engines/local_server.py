@@ -34,6 +34,10 @@ class LocalServer:
         self._url = url
         self._client = grpc.InferenceServerClient(url)
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
     def infer(self, stage: str, tensors: Tensors) -> dict[str, NDArray[Any]]:
         """See export.engines.compare.Served; raises Refusal when the network fails."""
         inputs = []
@@ -109,6 +113,7 @@ def serve(repository: Path, stages: Sequence[str], log: Path | None = None) -> I
             "look at its log (python3 -m export.engines --log FILE); out of memory: fewer --max-sessions",
         ) from error
     try:
-        yield LocalServer(server.grpc_url)
+        with contextlib.closing(LocalServer(server.grpc_url)) as local:
+            yield local
     finally:
         server.stop()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -113,8 +112,3 @@ def read(path: Path) -> NetworkRecord:
         except (TypeError, ValueError, AttributeError) as error:
             raise RecordError(f"{name} of {path} is {values[name]!r}: {error}") from error
     return NetworkRecord(**made)
-
-
-def sha256(path: Path) -> str:
-    """Hash of a file, in hexadecimal digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from export.lanes import LANES
+from facestream.server.container import LANE_VARIABLE, build_service
 
-LANE_VARIABLE: Final = "FACESTREAM_LANE"
-"""Set in the serving containers: the lane that the container is of."""
+from export.lanes import LANES
 
 
 def _build_command() -> str:
     """As a user types it on the machine that serves: outside the container, where this runs in one."""
     lane = os.environ.get(LANE_VARIABLE)
-    if lane not in LANES:
+    if lane is None or lane not in LANES:
         return "python3 -m export.engines"
-    service = "build-engines" if lane == "gpu" else f"build-engines-{lane}"
-    return f"docker compose run --rm {service}"
+    return f"docker compose run --rm {build_service(lane)}"
 
 
 BUILD: Final = _build_command()

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
 
-from export.engines.network_record import sha256
 from export.engines.refusal import Refusal
+from export.network_files import TypedError, made_of, network_file, sha256, typed_file
 from export.networks import FULL, Precision
-
-TYPED: Final = Path("build/typed")
 
 Maker = Callable[[str, Path, Path], None]
 """Writes all typed files of a stage: its name, the folder of the typed files, the model repository."""
@@ -27,7 +23,7 @@ def make_typed(stage: str, typed: Path, models: Path) -> None:
         import onnxruntime
 
         from export.networks import network
-        from export.precision.__main__ import TypedError, make_variants
+        from export.precision.variants import make_variants
     except ImportError as error:
         raise Refusal(
             f"typed files of {stage} in {typed} are missing or older than its network; {error.name} is not installed",
@@ -53,21 +49,16 @@ def typed_networks(
     """
     files = {}
     for stage, precision in precisions.items():
-        source = models / stage / "1" / "model.onnx"
+        source = network_file(models, stage)
         if not source.is_file():
             raise Refusal(f"{source} is missing", "git checkout -- model_repository")
-        files[stage] = source if precision == FULL else typed / stage / f"{precision}.onnx"
-        if precision != FULL and not _current(files[stage], source):
+        if precision == FULL:
+            files[stage] = source
+            continue
+        file = typed_file(stage, precision, typed)
+        if made_of(file) != sha256(source):
             make(stage, typed, models)
-            if not _current(files[stage], source):
-                raise Refusal(f"{files[stage]} was not made", f"python -m export.precision --stages {stage}")
+            if made_of(file) != sha256(source):
+                raise Refusal(f"{file} was not made", f"python -m export.precision --stages {stage}")
+        files[stage] = file
     return files
-
-
-def _current(typed: Path, source: Path) -> bool:
-    """Whether a typed file is there, and its record names the network that it should be made of."""
-    try:
-        record = json.loads(typed.with_suffix(".json").read_text())
-        return typed.is_file() and bool(record["onnx_sha256"] == sha256(source))
-    except (OSError, ValueError, KeyError, TypeError):
-        return False

@@ -20,8 +20,8 @@ from export.ensembles import REPOSITORY, read_config
 from export.gate import bindings, culprit, tensorrt_10_4
 from export.gate.release import FOLDER, RELEASES, Release, ReleaseMissing, environment, install
 from export.gate.verdict import Verdict, recall, remember
+from export.network_files import TYPED, TypedError, current_typed_file, network_file, typed_file
 from export.networks import NETWORKS, Precision
-from export.precision.__main__ import TYPED, TypedError, current_typed_file, typed_file
 
 GPUS: Final = {"SM75": "T4", "SM80": "A100", "SM86": "A10", "SM89": "L4"}
 LARGEST_BATCH: Final = 8
@@ -51,7 +51,7 @@ class Subject:
 def committed(repository: Path) -> list[Subject]:
     """The graphs of the model repository, as they are served on a CPU."""
     return [
-        Subject(f"{network.stage} as committed", repository / network.stage / "1" / "model.onnx",
+        Subject(f"{network.stage} as committed", network_file(repository, network.stage),
                 read_config(repository / network.stage / "config.pbtxt"))
         for network in NETWORKS
     ]  # fmt: skip
@@ -71,7 +71,7 @@ def unfit(subject: Subject) -> str | None:
     """Why there is nothing to judge: the file is missing, or a typed variant of another network than today's."""
     if subject.config is not None and subject.precision is not None:
         try:
-            current_typed_file(subject.config.name, subject.precision, subject.path.parents[1])
+            current_typed_file(subject.config.name, subject.precision, subject.path.parents[1], REPOSITORY)
         except TypedError as error:
             return str(error)
     return None if subject.path.is_file() else f"{subject.path} is missing"

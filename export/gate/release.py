@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -100,6 +101,7 @@ def install(release: Release) -> None:
         [*command, "--target", str(unfinished), *release.requirements], capture_output=True, text=True, check=False
     )
     if ran.returncode != 0:
+        shutil.rmtree(unfinished, ignore_errors=True)
         said = (ran.stderr or ran.stdout).strip().splitlines()
         raise ReleaseMissing(f"pip cannot install TensorRT-RTX {release.version}: {said[-1] if said else 'no reason'}")
     unfinished.rename(release.folder)

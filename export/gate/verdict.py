@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, field, replace
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from export.gate.release import FOLDER
+from export.network_files import sha256
 
 MEMORY: Final = FOLDER / "verdicts"
 
@@ -49,15 +49,10 @@ class Verdict:
         return Verdict(**given)
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def _place(network: Path, release: str, gpu: str, largest_batch: int) -> Path:
     # How engines are built is part of what was found: with another program, find it anew.
-    program = digest(Path(__file__).with_name("engine_build.py"))
-    return MEMORY / digest(network) / f"{release}-{gpu}-batch{largest_batch}-{program[:12]}.json"
+    program = sha256(Path(__file__).with_name("engine_build.py"))
+    return MEMORY / sha256(network) / f"{release}-{gpu}-batch{largest_batch}-{program[:12]}.json"
 
 
 def recall(network: Path, release: str, gpu: str, largest_batch: int) -> Verdict | None:

@@ -31,6 +31,7 @@ import torch
 from facestream.contract import CHUNK_SAMPLES, FRAME_RATE, SAMPLE_RATE
 from torch import nn
 
+from export.ensembles import REPOSITORY
 from export.motion.accented_speech import (
     FESTIVAL_VOICES,
     FLITE_VOICES,
@@ -43,7 +44,6 @@ from export.motion.accented_speech import (
 from export.speech.corpus.shard import Audio, VoiceMissing
 from export.speech.sound_file import read_audio
 
-REPOSITORY: Final = Path(__file__).parents[2] / "model_repository"
 # Training runs the stages' own code: what is heard must not depend on who asks.
 sys.path[:0] = [str(REPOSITORY / stage / "1") for stage in ("audio_frontend", "motion")]
 

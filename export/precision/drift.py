@@ -25,7 +25,7 @@ from export.precision.errors import LEVELS, Errors
 from export.recording import SEED, SPEAKERS, SPEECH
 
 FRAMES: Final = 1000
-SEEN_DB: Final = 99.0
+EQUAL_DB: Final = 99.0
 """Told as the PSNR of equal frames, which have none."""
 
 Files = Callable[[str, Precision], Path]
@@ -88,6 +88,6 @@ def measure_drift(
 
 
 def frame_psnr(made: NDArray[np.uint8], wanted: NDArray[np.uint8]) -> float:
-    """dB between two pictures, at most SEEN_DB."""
+    """dB between two pictures, at most EQUAL_DB."""
     square = float(np.mean(np.square(made.astype(np.float32) - wanted.astype(np.float32))))
-    return min(SEEN_DB, 10.0 * math.log10(LEVELS**2 / square)) if square > 0.0 else SEEN_DB
+    return min(EQUAL_DB, 10.0 * math.log10(LEVELS**2 / square)) if square > 0.0 else EQUAL_DB

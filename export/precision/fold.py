@@ -23,7 +23,7 @@ def fold(model: onnx.ModelProto) -> onnx.ModelProto:
     """`model` with all computed that depends on no input; names of nodes, inputs and outputs stay.
 
     Raises:
-        ValueError: folding lost an input or output.
+        onnx.checker.ValidationError: the folded graph is broken, or lacks an output.
     """
     import onnx_graphsurgeon as graphsurgeon
     from polygraphy.backend.onnx import fold_constants

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.precision.region import float_tensors
 
-STAY_SINGLE = {"Resize": (1, 2), "BatchNormalization": ()}
+STAY_SINGLE = {"Resize": (1, 2)}
 """Inputs, by position, that an operator takes in float32 whatever its data's type."""
 
 LARGEST = float(np.finfo(np.float16).max)

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from export.chain import OnnxGraph
 from export.ensembles import REPOSITORY
+from export.network_files import network_file, sha256
 from export.networks import INT8, NETWORKS, Network, network
 from export.precision.calibration import calibrate
 from export.precision.errors import Errors
@@ -38,7 +39,7 @@ from export.precision.fold import fold
 from export.precision.half import to_half
 from export.precision.quantise import QuantiseError, convolutions, to_int8
 from export.precision.region import half_nodes
-from export.recording import RECORDING, Recording, RecordingError, load_recording, network_file, record, sha256
+from export.recording import RECORDING, Recording, RecordingError, load_recording, record
 
 SCALES: Final = Path(__file__).with_name("int8_scales.json")
 CANDIDATES: Final = ("refiner_high", "refiner_standard", "renderer", "speech_encoder")

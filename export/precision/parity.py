@@ -29,11 +29,12 @@ from typing import Final
 
 from export.chain import OnnxGraph
 from export.ensembles import REPOSITORY
+from export.network_files import TYPED, TypedError, current_typed_file, network_file
 from export.networks import CHAIN, NETWORKS, Precision, Tolerance, network
-from export.precision.__main__ import TYPED, TypedError, current_typed_file, make_variants
 from export.precision.drift import FRAMES, Drift, chain_files, measure_drift
 from export.precision.errors import Errors
-from export.recording import RECORDING, Recording, RecordingError, current_recording, load_recording, network_file
+from export.precision.variants import make_variants
+from export.recording import RECORDING, Recording, RecordingError, current_recording, load_recording
 
 SHEETS: Final = Path("build/parity")
 COMPARED_FRAMES: Final = 215

@@ -5,8 +5,6 @@ Precisions and tolerances are those of export.networks.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
 from functools import lru_cache
 from importlib.util import find_spec
@@ -16,13 +14,14 @@ from typing import Final, NamedTuple
 import numpy as np
 import onnx
 
-from export.networks import NETWORKS, Precision, network
+from export import network_files
+from export.networks import FULL, NETWORKS, Precision, network
 
 ROOT: Final = Path(__file__).parents[2]
 if find_spec("facestream") is None:  # a plain checkout on a rented GPU, nothing installed
     sys.path.append(str(ROOT / "client"))
 REPOSITORY: Final = ROOT / "model_repository"
-TYPED: Final = ROOT / "build" / "typed"
+TYPED: Final = ROOT / network_files.TYPED
 """Where `python -m export.precision` puts the networks in other precisions."""
 
 STAGES: Final = tuple(one.stage for one in NETWORKS)
@@ -44,34 +43,23 @@ class Port(NamedTuple):
     shape: tuple[int, ...]
 
 
-def network_file(stage: str, precision: Precision = "fp32", repository: Path = REPOSITORY, typed: Path = TYPED) -> Path:
+def network_file(stage: str, precision: Precision = FULL, repository: Path = REPOSITORY, typed: Path = TYPED) -> Path:
     """The ONNX file of a stage.
 
     Raises:
         NoNetwork: there is none, or it was made of another network than today's.
     """
-    if precision == "fp32":
-        path = repository / stage / "1" / "model.onnx"
+    if precision == FULL:
+        path = network_files.network_file(repository, stage)
         if not path.is_file():
             raise NoNetwork(f"{path} is missing: this checkout of the model repository is not whole")
         return path
     if precision not in network(stage).precisions:
         raise NoNetwork(f"{stage} is not had in {precision}: see export/networks.py")
-    path = typed / stage / f"{precision}.onnx"
-    if not path.is_file():
-        raise NoNetwork(f"{path.name} of {stage} is not made yet: python -m export.precision")
-    if _made_of(path) != digest(repository / stage / "1" / "model.onnx"):
-        raise NoNetwork(f"{path.name} of {stage} was made of another network than today's: python -m export.precision")
-    return path
-
-
-def _made_of(typed: Path) -> str | None:
-    """Hash of the network that a typed file was made of, by the record beside it."""
     try:
-        made_of: str = json.loads(typed.with_suffix(".json").read_text())["onnx_sha256"]
-    except (OSError, ValueError, KeyError):
-        return None
-    return made_of
+        return network_files.current_typed_file(stage, precision, typed, repository)
+    except network_files.TypedError as error:
+        raise NoNetwork(str(error)) from error
 
 
 @lru_cache(maxsize=64)
@@ -91,7 +79,7 @@ def ports(path: Path) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
 
 @lru_cache(maxsize=64)
 def _digest(path: Path, _changed: int) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return network_files.sha256(path)
 
 
 def digest(path: Path) -> str:

@@ -9,10 +9,10 @@ import pytest
 
 from export.engines import target, typed_networks
 from export.engines.__main__ import main
-from export.engines.network_record import sha256
 from export.engines.refusal import Refusal
 from export.engines.typed_networks import make_typed
 from export.ensembles import REPOSITORY
+from export.network_files import sha256
 
 CPU = ["--runtime", "onnxruntime-cpu"]
 
@@ -101,7 +101,7 @@ def test_a_typed_file_that_nobody_makes_is_refused(tmp_path: Path) -> None:
 
 
 def test_where_typed_files_cannot_be_made_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(sys.modules, "export.precision.__main__", None)
+    monkeypatch.setitem(sys.modules, "export.precision.variants", None)
     with pytest.raises(Refusal, match="is not installed") as refused:
         make_typed("expression", tmp_path, REPOSITORY)
     assert "'.[precision]'" in refused.value.remedy

@@ -12,12 +12,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from export.ensembles import REPOSITORY
+from export.network_files import network_file
 from export.networks import HALF, INT8, NETWORKS
 from export.precision import int8
 from export.precision.calibration import best_scale, calibrate
 from export.precision.half import to_half
 from export.precision.quantise import LARGEST, QuantiseError, convolutions, quantised, to_int8, weight_scales
-from export.recording import network_file
 
 DRAW = np.random.default_rng(3)
 FIRST, SECOND = (DRAW.normal(0, 0.1, (8, 8, 3, 3)).astype(np.float32) for _ in range(2))

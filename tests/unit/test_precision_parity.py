@@ -10,13 +10,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from export.network_files import TypedError, network_file, sha256, typed_file
 from export.networks import FULL, HALF, Network, Tolerance
 from export.precision import parity
-from export.precision.__main__ import TypedError, typed_file
 from export.precision.drift import Drift, frame_psnr
 from export.precision.parity import Compared, compare_chain, compare_stage
 from export.precision.report import as_json, as_markdown
-from export.recording import Recording, Tensor, load_recording, network_file, sha256, write_session
+from export.recording import Recording, Tensor, load_recording, write_session
 
 FRAMES = 4
 LIMIT = Tolerance("px", 0.1, 0.1, "test")

@@ -148,7 +148,7 @@ def test_the_linter_names_what_is_broken(tmp_path: Path) -> None:
 
 def test_a_typed_file_of_another_network_is_refused_with_the_command(tmp_path: Path) -> None:
     """After a training the old half-precision network would be served beside the new ones."""
-    from export.precision.__main__ import TypedError, current_typed_file, typed_file
+    from export.network_files import TypedError, current_typed_file, typed_file
 
     with pytest.raises(TypedError, match=r"is missing: make it with `python -m export\.precision --stages renderer`"):
         current_typed_file("renderer", "fp16", tmp_path / "typed", tmp_path)

@@ -11,6 +11,7 @@ import pytest
 
 from export.chain import Tensors, chunks
 from export.ensembles import REPOSITORY, read_stages, wire
+from export.network_files import network_file, sha256
 from export.recording import (
     Recording,
     RecordingError,
@@ -18,11 +19,9 @@ from export.recording import (
     Tensor,
     inputs_of,
     load_recording,
-    network_file,
     outputs_of,
     record,
     recording_ensemble,
-    sha256,
     write_session,
 )
 

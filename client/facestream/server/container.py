@@ -25,6 +25,9 @@ from facestream.server.watch import watch
 from facestream.server.wheel import HTTP_HOST
 
 RUNTIME_VARIABLE = "FACESTREAM_RUNTIME"
+"""Environment variable: what the container serves by, one of RUNTIMES."""
+LANE_VARIABLE = "FACESTREAM_LANE"
+"""Environment variable: the lane that the container is of, a profile of docker-compose.yml."""
 AS_COMMITTED = "onnxruntime"
 RUNTIMES = {
     "tensorrt": "TensorRT engines built for this GPU",
@@ -58,14 +61,24 @@ def repository(environment: Mapping[str, str], models: Path, engines: Path) -> P
     )
     lines = done.stdout.split("\n")
     if done.returncode != 0 or not lines[0]:
-        lane = environment.get("FACESTREAM_LANE", "gpu")
-        service = "build-engines" if lane == "gpu" else f"build-engines-{lane}"
+        service = build_service(environment.get(LANE_VARIABLE, "gpu"))
         raise SettingError(
             f"{RUNTIME_VARIABLE}={runtime} asks for {RUNTIMES[runtime]}, and {engines} has none that can be served "
             f"(the reason is above). Build: docker compose run --rm {service}. Or serve slower, with nothing built: "
             f"{RUNTIME_VARIABLE}={AS_COMMITTED}"
         )
     return Path(lines[0])
+
+
+def build_service(lane: str) -> str:
+    """The service of docker-compose.yml that builds a lane's engines."""
+    return "build-engines" if lane == "gpu" else f"build-engines-{lane}"
+
+
+def forget_empty_settings() -> None:
+    """Take empty variables out of the environment: so Compose hands on what is not set."""
+    for name in [name for name, value in os.environ.items() if name.startswith("FACESTREAM_") and not value]:
+        del os.environ[name]
 
 
 def check_settings(environment: Mapping[str, str]) -> None:
@@ -102,9 +115,7 @@ def options() -> argparse.ArgumentParser:
 def main(words: list[str] | None = None) -> int:
     """Serve until a signal comes; returns the exit status, 2 for a wrong setting."""
     arguments = options().parse_args(words)
-    # Compose hands on a variable that is not set as an empty one.
-    for name in [name for name, value in os.environ.items() if name.startswith("FACESTREAM_") and not value]:
-        del os.environ[name]
+    forget_empty_settings()
     try:
         check_settings(os.environ)
         if arguments.old_release and ADMIN_KEY_VARIABLE in os.environ:
