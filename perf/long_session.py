@@ -23,7 +23,7 @@ from typing import NamedTuple, get_args
 import numpy as np
 import soundfile
 from facestream.audio import SoundFile
-from facestream.contract import FRAME_RATE
+from facestream.contract import FRAME_RATE, SAMPLE_RATE
 from facestream.protocol import Output
 from facestream.server import TritonServer
 from facestream.session import Client
@@ -104,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def write(path: Path, seconds: float) -> None:
     """The test sentence over and over, stereo, its second channel softer."""
-    sentence = np.repeat(SoundFile(SPEECH).speech, RATE // 24_000)
+    sentence = np.repeat(SoundFile(SPEECH).speech, RATE // SAMPLE_RATE)
     pair = np.outer(sentence, [1.0, 0.8]).astype(np.float32)
     left = round(seconds * RATE)
     with soundfile.SoundFile(path, "w", RATE, 2, "PCM_16") as file:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-import soundfile
+from facestream.audio import read_sound
 from facestream.avatar import layers_canvas as canvas
 from facestream.avatar.bundle import Bundle, load_bundle
 from facestream.avatar.preview import FacePreview, OpenVinoGraph
@@ -266,8 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cv2.setNumThreads(1)
     bundle = load_bundle(AVATARS / f"{options.avatar}.avatar")
     preview, film = FacePreview(REPOSITORY, bundle), Film.of(np.asarray(bundle.tensors["AVATAR_PHOTO"]))
-    sound, _ = soundfile.read(SPEECH, dtype="float32")
-    parameters = SpokenFace()(sound[: round(options.seconds * SAMPLE_RATE)])
+    parameters = SpokenFace()(read_sound(SPEECH).speech[: round(options.seconds * SAMPLE_RATE)])
     frames = render(preview, parameters)
 
     rows: list[tuple[str, Any]] = []

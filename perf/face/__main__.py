@@ -17,6 +17,7 @@ import numpy as np
 from facestream.audio import read_sound
 from facestream.avatar.bundle import load_bundle
 from facestream.avatar.preview import FacePreview
+from facestream.contract import SAMPLE_RATE
 from numpy.typing import NDArray
 
 import perf.face
@@ -103,7 +104,7 @@ class Judge:
         for what in ("mouth", "eyes"):
             examples = [one for one in judged.examples if ("lids" in one[0]) == (what == "eyes")]
             if examples:
-                worst = sorted(examples, key=lambda one: self._error(one[1], what), reverse=True)
+                worst = sorted(examples, key=lambda one: self._error(one[1]), reverse=True)
                 self._picture(f"face_{what}.jpg", report.strips(worst, what), f"held-back {what}, worst first")
         if not options.quick:
             try:
@@ -113,8 +114,7 @@ class Judge:
                 self.leave_out(f"plot: {error}")
 
     @staticmethod
-    def _error(parts: Mapping[str, NDArray[np.uint8]], what: str) -> float:
-        del what
+    def _error(parts: Mapping[str, NDArray[np.uint8]]) -> float:
         shown = parts.get("fast", parts[STILL])
         return float(np.square(shown.astype(np.float64) - parts["truth"]).mean())
 
@@ -126,7 +126,7 @@ class Judge:
         preview = FacePreview(self.options.repository, bundle)
         film = stabilizer.Film.of(np.asarray(bundle.tensors["AVATAR_PHOTO"]))
         seconds = 2.0 if self.options.quick else 5.0
-        speech = read_sound(SPEECH).speech[: round(seconds * 24000)]
+        speech = read_sound(SPEECH).speech[: round(seconds * SAMPLE_RATE)]
         frames = stabilizer.render(preview, SpokenFace(self.options.repository)(speech))
         found: dict[str, float] = {}
         for name, make in stabilizer.FLICKER.items():
@@ -219,7 +219,7 @@ class Judge:
         """Half an hour of one avatar."""
         options = self.options
         avatar = dict(load_bundle(AVATARS / f"{options.avatars[0]}.avatar").tensors)
-        speech = read_sound(SPEECH).speech[: round(DRIFT_SECONDS * 24000)]
+        speech = read_sound(SPEECH).speech[: round(DRIFT_SECONDS * SAMPLE_RATE)]
         parameters = SpokenFace(options.repository)(speech)
         found = drift(self.ablation, avatar, parameters, 1.0 if options.quick else MINUTES, options.long)
         self.found["drift"] = found

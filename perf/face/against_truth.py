@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-from facestream.parameters import INDEX
+from facestream.parameters import ARKIT, INDEX
 from numpy.typing import NDArray
 
 from perf.face.ablation import Ablation, Drawn
@@ -100,7 +100,7 @@ class AgainstTruth:
 
     def _keep_examples(self, person: Person, film: Film, parts: Mapping[str, list[Image]]) -> None:
         """Of each film the frames where most is asked of the mouth, and where the lids are lowest."""
-        gaps = lip_gap(film.parameters[:, :52].astype(np.float64))
+        gaps = lip_gap(film.parameters[:, : len(ARKIT)].astype(np.float64))
         lids = film.parameters[:, INDEX["eyeBlinkLeft"]]
         chosen = {"widest": int(np.argmax(gaps)), "middle": int(np.argsort(gaps)[len(gaps) // 2])}
         if lids.max() > 0.4:
@@ -181,7 +181,7 @@ class AgainstTruth:
             return {}
         parameters = np.concatenate(self._asked)
         asked = {
-            "lips": lip_gap(parameters[:, :52].astype(np.float64)),
+            "lips": lip_gap(parameters[:, : len(ARKIT)].astype(np.float64)),
             "lids": parameters[:, [INDEX["eyeBlinkLeft"], INDEX["eyeBlinkRight"]]].mean(1).astype(np.float64),
         }
         found: dict[str, Any] = {"frames": len(parameters)}

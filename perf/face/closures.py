@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 from facestream.contract import FRAME_RATE, SAMPLE_RATE
+from facestream.parameters import ARKIT
 from numpy.typing import NDArray
 
 from perf.drawn_frames import SpokenFace
@@ -51,7 +52,7 @@ class SpokenClosures:
                 break
             heard += len(clip.audio) / SAMPLE_RATE
             shown = speak(clip.audio)
-            gap = lip_gap(shown[:, :52].astype(np.float64))
+            gap = lip_gap(shown[:, : len(ARKIT)].astype(np.float64))
             spans = []
             for name, start, end in clip.phonemes:
                 if name in ("P", "B", "M"):

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -22,8 +22,8 @@ from facestream.avatar.build import build_avatar
 from facestream.avatar.bundle import load_bundle
 from facestream.avatar.landmarks import detect_faces, find_landmarks
 from facestream.avatar.photo import PhotoError, mouth_gap
+from facestream.avatar.preview import parameter_vector
 from facestream.contract import FRAME_SIZE
-from facestream.parameters import INDEX, PARAMETERS
 from numpy.typing import NDArray
 
 from perf.face.ablation import Ablation
@@ -149,10 +149,7 @@ def re_rendered(ablation: Ablation, avatar: Mapping[str, NDArray[Any]], row: str
 
 def drawn(ablation: Ablation, avatar: Mapping[str, NDArray[Any]], values: Mapping[str, float], row: str) -> Image:
     """One frame of named parameters."""
-    vector = np.zeros(len(PARAMETERS), np.float32)
-    for name, value in values.items():
-        vector[INDEX[name]] = value
-    return next(ablation.draw(avatar, [vector], [row]))[row].frame
+    return next(ablation.draw(avatar, [parameter_vector(values)], [row]))[row].frame
 
 
 def back(ablation: Ablation, avatar: Mapping[str, NDArray[Any]], pose: Mapping[str, float], row: str) -> Fields:
@@ -176,8 +173,3 @@ def back(ablation: Ablation, avatar: Mapping[str, NDArray[Any]], pose: Mapping[s
     for _ in range(12):
         place = np.dstack([across, down]) - cv2.remap(there, place[..., 0], place[..., 1], cv2.INTER_LINEAR)
     return np.asarray(place, np.float32)
-
-
-def names_of(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The names of rows, to be read."""
-    return ", ".join(str(row["name"]) for row in rows)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
+from facestream.avatar.layers_canvas import CANVAS_X, CANVAS_Y
 from facestream.avatar.preview import lay_out
 from numpy.typing import NDArray
 
@@ -171,8 +172,8 @@ def strips(examples: Sequence[tuple[str, Mapping[str, Image]]], what: str, most:
     """Mouths or eyes of the examples, one line each: every row of the table and the truth, enlarged."""
     left, top, right, bottom = {"mouth": MOUTH, "eyes": EYES}[what]
     # From the canvas to the frame.
-    left, right = (x + 160 - FRAME_LEFT for x in (left, right))
-    top, bottom = (y + 172 - FRAME_TOP for y in (top, bottom))
+    left, right = (x + CANVAS_X - FRAME_LEFT for x in (left, right))
+    top, bottom = (y + CANVAS_Y - FRAME_TOP for y in (top, bottom))
     cells = []
     columns = 0
     for _, parts in examples[:most]:

@@ -82,22 +82,3 @@ def change_variance(film: Sequence[Image]) -> float:
     """Variance over time of the mean absolute difference between successive frames, levels^2."""
     change = [np.abs(now.astype(np.float64) - before).mean() for before, now in pairwise(film)]
     return float(np.var(change))
-
-
-def shift_between(late: Floats, early: Floats, frame_ms: float, reach: float = 3.0, steps: int = 100) -> float:
-    """Milliseconds by which one curve [n] comes after another of the same form, by the best least-squares match."""
-    frame = np.arange(len(late))
-    edge = int(np.ceil(reach))
-    if len(late) < 2 * edge + 3 or np.ptp(early) == 0.0:
-        raise ValueError(f"the curves have {len(late)} frames and a spread of {np.ptp(early):g}: nothing to match")
-    inner = np.arange(edge, len(late) - edge, 0.25)
-    reference = np.interp(inner, frame, early)
-    reference = reference - reference.mean()
-    delays = np.arange(-reach * steps, reach * steps + 1) / steps
-    misfits = []
-    for delay in delays:
-        other = np.interp(inner + delay, frame, late)
-        other = other - other.mean()
-        gain = float(other @ reference) / max(float(other @ other), 1e-12)
-        misfits.append(float(np.square(gain * other - reference).sum()))
-    return float(delays[int(np.argmin(misfits))]) * frame_ms

@@ -27,7 +27,7 @@ from perf.face.people import (
 from perf.face.picture_measures import EXACT_DB, PictureMeasures, decibels, gmsd, luma, squared_error, ssim_map
 from perf.face.response import monotone, ramp
 from perf.face.targets import TARGETS, verdicts
-from perf.face.temporal_measures import TruthMotion, change_variance, flicker, shift_between
+from perf.face.temporal_measures import TruthMotion, change_variance, flicker
 
 Image = Any
 
@@ -143,21 +143,6 @@ def test_steady_change_has_no_variance() -> None:
     ramped = [np.full((8, 8, 3), 10 * number, np.uint8) for number in range(5)]
     assert change_variance(ramped) == pytest.approx(0.0)
     assert change_variance([ramped[0], ramped[0], ramped[4], ramped[4]]) > 100
-
-
-@pytest.mark.parametrize("late_ms", [-20.0, 0.0, 5.0, 12.0])
-def test_a_lag_below_a_frame_is_found(late_ms: float) -> None:
-    times = np.arange(60) / 30.0
-
-    def curve(at: Any) -> Any:
-        return np.sin(7 * at) + 0.5 * np.sin(17 * at + 1)
-
-    assert shift_between(curve(times - late_ms / 1000), curve(times), 1000 / 30) == pytest.approx(late_ms, abs=1.0)
-
-
-def test_a_flat_curve_has_no_lag_to_tell() -> None:
-    with pytest.raises(ValueError, match="nothing to match"):
-        shift_between(np.zeros(40), np.zeros(40), 33.3)
 
 
 # ---- seams
