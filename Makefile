@@ -3,7 +3,7 @@
 # make test-export  the tests of training and export, which need torch (make test leaves them out)
 # make gate         builds the networks with TensorRT-RTX (180 MB, NVIDIA's licence) for GPUs that are not there
 # make bench-smoke  real time, latency and memory of this machine against the targets: perf/results/
-# make clean        forget what was built and fetched
+# make clean        forget what was built and fetched; your avatars, voices and ratings in build/ stay
 #
 # All of it runs on Linux x86-64 with Python 3.10 to 3.13 and neither a GPU nor Docker; `facestream doctor` tells what
 # a machine lacks. Another Python: make PYTHON=python3.12 demo
@@ -75,5 +75,7 @@ $(GATING): $(TESTING)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[gate,precision]'
 	@touch $@
 
+# docker-compose.yml and perf/rating keep in build/ what nobody can build again.
 clean:
-	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache client/facestream.egg-info
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache client/facestream.egg-info
+	if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -name avatars ! -name voices ! -name rating -exec rm -rf {} +; fi
