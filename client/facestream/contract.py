@@ -78,6 +78,7 @@ SESSION_REFUSED = "session refused"
 SESSION_LOST = "session lost"
 """The server no longer has the state of this session: begin anew with START."""
 
+# --- settings of a server --------------------------------------------------------------------------------------
 MAX_SESSIONS = 64
 """Sessions admitted at a time, unless the environment's FACESTREAM_MAX_SESSIONS says otherwise."""
 
