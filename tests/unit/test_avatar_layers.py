@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from facestream.avatar import layers, layers_canvas
+from facestream.avatar import layers, layers_canvas, layers_nodes
 from facestream.avatar.face_model import load_face_model
 from facestream.avatar.fit import FaceFit, fit_face
 from facestream.avatar.layers_head import head_relief
@@ -59,7 +59,7 @@ def test_the_head_is_rigid_and_the_shoulders_hardly_follow(fit: FaceFit) -> None
 def test_strands_at_the_border_hold_it(fit: FaceFit) -> None:
     """Curls that are half cut off were drawn out into a grey block over the head as soon as it nodded."""
     surface = draw_surface(fit.vertices.astype(float), load_face_model().part_triangles("face", "head"), 512)
-    outline = layers.face_outline(fit.landmarks.astype(float))
+    outline = layers_nodes.face_outline(fit.landmarks.astype(float))
     hair = np.zeros((512, 512), np.uint8)
     matte = np.where(surface.front >= 0, 255, 0).astype(np.uint8)
     tops = []
@@ -157,7 +157,7 @@ def test_the_lips_dark_line_is_found() -> None:
 def test_outline(point: tuple[float, float], inside: bool) -> None:
     square = np.array([[0.0, 0.0], [10.0, 0.0], [10.0, 10.0], [0.0, 10.0]])
     for polygon in (square, square[::-1]):
-        distance, nearest = layers.to_outline(np.array([point]), polygon, inset=0.0)
+        distance, nearest = layers_nodes.to_outline(np.array([point]), polygon, inset=0.0)
         assert (distance[0] == 0.0) == inside
         assert distance[0] in (0.0, 1.0)
         np.testing.assert_allclose(np.linalg.norm(nearest[0] - point), distance[0])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from facestream.avatar.layers import BAND_CM, BELOW_RIM_CM, below_rim
 from facestream.avatar.layers_eyes import paint_eyeballs, paint_lids, skin_about
+from facestream.avatar.layers_nodes import BAND_CM, BELOW_RIM_CM, below_rim
 from facestream.avatar.layers_seams import LEFT_LOWER_LID, LEFT_UPPER_LID, Seam
 from numpy.typing import NDArray
 

@@ -129,7 +129,7 @@ def _build(views: Views, model: FaceModel, path: Path, label: _Label, began: flo
     quality = assess(portrait.image, portrait.landmarks, matte, hair)
     fit = fit_face(portrait.image, portrait.landmarks, model)
     try:
-        tensors = build_layers(fit, model)
+        tensors = build_layers(fit, model, matte, hair)
     except ValueError as error:
         raise PhotoError(f"the face is not shaped as the avatar's windows need it: {error}") from error
     measures = {**portrait.measures, **quality.measures}

@@ -66,7 +66,7 @@ def real_enamel(image: Image, landmarks: Floats, portrait: Image, portrait_landm
 def _cheeks(image: Image, landmarks: Floats) -> Floats:
     """Median RGB [3] of the cheeks."""
     samples = []
-    for x, y in np.round(landmarks[[50, 280], :2]).astype(int):
+    for x, y in np.round(landmarks[list(topology.CHEEKS), :2]).astype(int):
         samples.append(image[y - 6 : y + 7, x - 6 : x + 7].reshape(-1, 3))
     median: Floats = np.median(np.concatenate(samples).astype(np.float64), axis=0) + 1.0
     return median

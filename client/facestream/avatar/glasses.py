@@ -151,7 +151,7 @@ def _pixels(line: Floats) -> NDArray[np.int32]:
 
 def _brightness(photo: Image, points: Floats) -> float:
     """Brightness of the cheeks, 0..255, as the brightest of the colours shows it."""
-    samples = [photo[int(y) - 6 : int(y) + 7, int(x) - 6 : int(x) + 7].max(2) for x, y in points[[50, 280]]]
+    samples = [photo[int(y) - 6 : int(y) + 7, int(x) - 6 : int(x) + 7].max(2) for x, y in points[list(topology.CHEEKS)]]
     return max(float(np.median(np.concatenate(samples))), 20.0)
 
 

@@ -44,8 +44,8 @@ LEFT_BROW_LOWER: Final = (285, 295, 282, 283, 276)
 FOREHEAD: Final = 10
 CHIN: Final = 152
 NOSE_TIP: Final = 1
-RIGHT_CHEEK: Final = 234
-LEFT_CHEEK: Final = 454
+CHEEKS: Final = (50, 280)
+"""In the middle of the right and of the left cheek: plain skin."""
 
 LIPS_REFINED: Final = (
     61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409, 78, 95, 88, 178,

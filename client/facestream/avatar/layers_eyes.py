@@ -10,17 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from facestream.avatar import landmark_topology as topology
 from facestream.avatar import layers_canvas as canvas
 from facestream.avatar.layers_seams import Seam
 
 Floats = NDArray[np.floating[Any]]
 
-IRISES = ((468, 469, 470, 471, 472), (473, 474, 475, 476, 477))
-"""Landmarks of the iris of the right and of the left eye: centre, then four points of its edge."""
-CHEEKS = (50, 280)
-"""Landmarks in the middle of the cheeks. What is redder than they are is not the white of an eye ..."""
+IRISES = (topology.RIGHT_IRIS, topology.LEFT_IRIS)
 NO_WHITE = 0.8
-"""... which then is taken to be so bright beside them ..."""
+"""What is redder than the cheeks is not the white of an eye, which then is taken to be so bright beside them ..."""
 WHITE_HUE = np.array([1.03, 1.00, 0.97])
 """... and of this colour."""
 
@@ -44,7 +42,7 @@ def paint_eyeballs(photo: NDArray[np.uint8], landmarks: Floats, lids: list[tuple
     picture = window.copy()
     whites = []
     soft = cv2.GaussianBlur(photo, (0, 0), 4.0).astype(np.float64)
-    cheek = np.mean([soft[int(down), int(across)] for across, down in landmarks[list(CHEEKS), :2]], axis=0)
+    cheek = np.mean([soft[int(down), int(across)] for across, down in landmarks[list(topology.CHEEKS), :2]], axis=0)
     for (lower, upper), iris in zip(lids, IRISES, strict=True):
         side = (x < 256.0) if upper.left < 256.0 else (x >= 256.0)
         limit = canvas.SCORE_LIMIT

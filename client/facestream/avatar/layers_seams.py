@@ -12,15 +12,14 @@ from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import gaussian_filter1d, median_filter
 from scipy.spatial import cKDTree
 
+from facestream.avatar import landmark_topology as topology
+
 Floats = NDArray[np.floating[Any]]
 
-# MediaPipe Face Mesh landmarks, from the picture's left to its right.
-UPPER_LIP = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
-LOWER_LIP = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
-RIGHT_UPPER_LID = (33, 246, 161, 160, 159, 158, 157, 173, 133)
-RIGHT_LOWER_LID = (33, 7, 163, 144, 145, 153, 154, 155, 133)
-LEFT_UPPER_LID = (362, 398, 384, 385, 386, 387, 388, 466, 263)
-LEFT_LOWER_LID = (362, 382, 381, 380, 374, 373, 390, 249, 263)
+# Landmarks from the picture's left to its right.
+UPPER_LIP, LOWER_LIP = topology.LIP_UPPER_INNER, topology.LIP_LOWER_INNER
+RIGHT_UPPER_LID, RIGHT_LOWER_LID = topology.RIGHT_EYE_UPPER, topology.RIGHT_EYE_LOWER
+LEFT_UPPER_LID, LEFT_LOWER_LID = topology.LEFT_EYE_UPPER, topology.LEFT_EYE_LOWER
 
 CLOSED_CM = 0.35
 """Inner lips nearer than this (median) are taken as closed: both layers share one seam, and the rest is the photo."""

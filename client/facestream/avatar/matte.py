@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import openvino
 import scipy.sparse
+import scipy.sparse.linalg
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 

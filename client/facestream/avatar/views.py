@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from facestream.avatar import landmark_topology as topology
 from facestream.avatar.face_model import FaceModel
 from facestream.avatar.landmarks import LOOKS, detect_faces, find_landmarks
 from facestream.avatar.photo import (
@@ -267,7 +268,7 @@ def _skin(view: View) -> Floats:
     reach = max(int(0.06 * view.size), 1)
     height, width = view.photo.shape[:2]
     samples = []
-    for x, y in np.round(view.landmarks[[50, 280], :2]).astype(int):
+    for x, y in np.round(view.landmarks[list(topology.CHEEKS), :2]).astype(int):
         x, y = int(np.clip(x, reach, width - 1 - reach)), int(np.clip(y, reach, height - 1 - reach))
         samples.append(view.photo[y - reach : y + reach + 1, x - reach : x + reach + 1].reshape(-1, 3))
     median = np.median(np.concatenate(samples), axis=0).astype(np.float32) / np.float32(255.0)
