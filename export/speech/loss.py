@@ -18,7 +18,7 @@ from export.speech.targets import CURVES
 LEAD_STEPS: Final = 0.75
 """By how much an answer is ahead of its frame, 12.5 ms: so late come the lips out of the smoothing of `motion`."""
 
-MISSED: Final = (8.0, 1.5)
+MISSED: Final = (24.0, 2.5)
 """Weight of a missed closure in clean speech and in noise: lips left open on p, b, m are seen, extra closures hardly.
 
 In noise p, t and k sound alike, and lips that met for all of them would stammer."""
@@ -35,7 +35,7 @@ LEAST_VARIANCE: Final = 1e-3
 SHOWN_WEIGHT: Final = 1.0
 """Of the opening that the articulation layer shows for the answer: what its gates cost is learnt with them."""
 
-REST_WEIGHT: Final = 0.5
+REST_WEIGHT: Final = 1.0
 """Of an opening shown in silence."""
 
 LEVEL_WEIGHT: Final = 200.0

@@ -29,6 +29,14 @@ VOICE_GROUPS: Final = {"flite": 0.25, "festival": 0.30, "espeak": 0.15, "world":
 RECORDED_SHARE: Final = 0.6
 """Share of the passages that people speak, where there are such shards."""
 
+RECORDED_GROUPS: Final = {
+    f"{RECORDED}_steel_sky": 0.30,
+    f"{RECORDED}_drascula": 0.15,
+    f"{RECORDED}_revoiced": 0.35,
+    f"{RECORDED}_fillets": 0.20,
+}
+"""Share of those passages by source: `fillets` has many lines, but the least exact times of p and b."""
+
 NEGATIVES: Final = "negatives"
 """Shards whose name begins so hold sounds that are no speech."""
 
@@ -62,18 +70,21 @@ class Batch(NamedTuple):
 
 
 def voice_weights(voices: Sequence[Voice | Sound]) -> Tensor:
-    """How often each voice is drawn, by RECORDED_SHARE and VOICE_GROUPS; within a group by the square root of length.
+    """How often each voice is drawn, by RECORDED_SHARE and the groups; within a group by the square root of length.
 
-    So no voice drowns the others.
+    So no voice drowns the others. A group without voices leaves its share to the others of its kind.
     """
-    recorded = RECORDED_SHARE if any(voice.name.startswith(RECORDED) for voice in voices) else 0.0
-    shares = {RECORDED: recorded, **{group: (1 - recorded) * share for group, share in VOICE_GROUPS.items()}}
+    kinds = {1.0: VOICE_GROUPS}
+    if any(voice.name.startswith(RECORDED) for voice in voices):
+        kinds = {1 - RECORDED_SHARE: VOICE_GROUPS, RECORDED_SHARE: RECORDED_GROUPS}
     weights = torch.zeros(len(voices))
-    for group, share in shares.items():
-        members = [i for i, voice in enumerate(voices) if voice.name.startswith(group)]
-        sizes = torch.tensor([math.sqrt(len(voices[i].visemes)) for i in members])
-        if len(members):
-            weights[members] = share * sizes / sizes.sum()
+    for whole, groups in kinds.items():
+        members = {group: [i for i, voice in enumerate(voices) if voice.name.startswith(group)] for group in groups}
+        present = sum(groups[group] for group in groups if members[group])
+        for group, share in groups.items():
+            sizes = torch.tensor([math.sqrt(len(voices[i].visemes)) for i in members[group]])
+            if len(sizes):
+                weights[members[group]] = whole * share / present * sizes / sizes.sum()
     return weights
 
 

@@ -67,8 +67,14 @@ def test_who_is_high_already_is_not_moved_twice() -> None:
     assert moved.tract == pytest.approx((1.17, 1.17, 1.17))
 
 
-def test_nobody_is_made_from_somebody_made_up(tmp_path: Path) -> None:
-    for name in ("recorded_some", "recorded_revoiced_some-0", "negatives", "recorded_half.tmp"):
+def test_nobody_is_made_from_somebody_made_up_or_inexact(tmp_path: Path) -> None:
+    for name in (
+        "recorded_some",
+        "recorded_fillets_cs_big_0",
+        "recorded_revoiced_some-0",
+        "negatives",
+        "recorded_half.tmp",
+    ):
         save_shard(tmp_path / f"{name}.npz", [spoken(110.0)], "arpabet", 1.0)
     listed = revoiced.revoiced_shards(tmp_path)
     assert [shard.name for shard in listed] == ["recorded_revoiced_some-0"]

@@ -13,13 +13,25 @@ torch = pytest.importorskip("torch", reason="torch is in the extra [export]")
 
 from torch import Tensor  # noqa: E402
 
+from export.speech.corpus.recorded import recorded_shards  # noqa: E402
+from export.speech.corpus.revoiced import REVOICED  # noqa: E402
 from export.speech.corpus.shard import Utterance, save_shard  # noqa: E402
 from export.speech.evaluate import faces_of  # noqa: E402
 from export.speech.expression import LOOKAHEADS, TEMPORAL  # noqa: E402
 from export.speech.features import load_corpus  # noqa: E402
 from export.speech.loss import LEAD_STEPS, MISSED, led, lips_loss, missed_weights, shown_loss, uncorrelated  # noqa: E402
-from export.speech.passages import BATCH, PASSAGE, RECORDED_SHARE, SILENCE, TWINS, Passages, voice_weights  # noqa: E402
+from export.speech.passages import (  # noqa: E402
+    BATCH,
+    PASSAGE,
+    RECORDED_GROUPS,
+    RECORDED_SHARE,
+    SILENCE,
+    TWINS,
+    Passages,
+    voice_weights,
+)
 from export.speech.phonemes import VISEMES  # noqa: E402
+from export.speech.tcn import ChannelBlock  # noqa: E402
 from export.speech.train import Networks, fit, mean_of, train, trained  # noqa: E402
 
 
@@ -77,13 +89,34 @@ def test_batches_repeat_with_their_seed_and_hold_still_passages(corpus: Path) ->
 
 
 def test_people_get_their_share_of_the_passages_where_there_are_any(corpus: Path) -> None:
-    """A shard of people's speech that no group names would be fetched, aligned and never be heard."""
+    """Whoever could fetch one source alone must still train on people as often as the recipe says."""
     synthetic = [voice for voice in load_corpus(corpus) if not voice.name.startswith("negatives")]
     without = voice_weights(synthetic)
-    people = [replace(voice, name=f"recorded_{voice.name}") for voice in synthetic]
-    weights = voice_weights([*synthetic, *people])
-    torch.testing.assert_close(weights[: len(synthetic)], (1 - RECORDED_SHARE) * without)
-    assert float(weights[len(synthetic) :].sum()) == pytest.approx(RECORDED_SHARE)
+    assert float(without.sum()) == pytest.approx(1.0)
+    for groups in (["steel_sky"], ["drascula", "fillets", "revoiced"]):
+        people = [replace(voice, name=f"recorded_{group}_{voice.name}") for group in groups for voice in synthetic]
+        weights = voice_weights([*synthetic, *people])
+        torch.testing.assert_close(weights[: len(synthetic)], (1 - RECORDED_SHARE) * without)
+        assert float(weights[len(synthetic) :].sum()) == pytest.approx(RECORDED_SHARE)
+
+
+def test_every_shard_of_people_is_in_a_group() -> None:
+    """A shard of people's speech that no group names would be fetched, aligned and never be heard."""
+    named = [shard.name for shard in recorded_shards()]
+    assert len(named) > 10
+    assert [name for name in [*named, REVOICED] if not name.startswith(tuple(RECORDED_GROUPS))] == []
+
+
+def test_a_new_channel_block_sees_one_step_alone() -> None:
+    """The window that the server sends is as long as the past of an answer: a block must not make that longer."""
+    block = ChannelBlock(8).eval()
+    x = torch.randn(1, 8, 20, generator=torch.Generator().manual_seed(3))
+    changed = x.clone()
+    changed[:, :, :9] += 1.0
+    changed[:, :, 10:] += 1.0
+    before, behind = block(x), block(changed)
+    assert torch.equal(before[:, :, 9], behind[:, :, 9])
+    assert not torch.equal(before[:, :, 8], behind[:, :, 8])
 
 
 def test_a_voice_too_short_for_a_passage_is_not_drawn(corpus: Path) -> None:
@@ -91,13 +124,13 @@ def test_a_voice_too_short_for_a_passage_is_not_drawn(corpus: Path) -> None:
     voices = load_corpus(corpus)
     short = replace(
         voices[0],
-        name="recorded_word",
+        name="recorded_drascula_word",
         log_power=voices[0].log_power[:, :120],
         lips=voices[0].lips[:, :60],
         visemes=voices[0].visemes[:60],
     )
     passages = Passages([*voices, short], torch.Generator().manual_seed(1))
-    assert "recorded_word" not in [voice.name for voice in passages.voices]
+    assert "recorded_drascula_word" not in [voice.name for voice in passages.voices]
     passages.batch()
 
 

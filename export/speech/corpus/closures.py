@@ -4,7 +4,7 @@
 
 Nobody reports the phonemes of recorded people, an aligner guesses them. Between two vowels a p or b can be seen: the
 band from 500 to 4,000 Hz falls within milliseconds when the lips meet. A row for each recorded shard says how much
-later (or earlier, if less than 0) it falls than the aligned start.
+later (or earlier, if less than 0) it falls than the aligned start, and how many are more than a frame off.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from export.speech.phonemes import classes_of
 
 REACH_SECONDS: Final = 0.06
 """The fall is looked for so far on both sides of the phoneme."""
+FAR_SECONDS: Final = 0.035
+"""A closure so far off its stated time is none that anybody would put there: more than a frame."""
 LEAST_FALL: Final = 10.0
 """Decibels: a smaller one is no closure that can be seen."""
 
@@ -87,7 +89,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _row(name: str, found: list[float]) -> str:
     early, middle, late = np.percentile(found, (10, 50, 90))
-    return f"{name:32s} {len(found):5d} p and b  median {middle:+3.0f} ms  80 % from {early:+3.0f} to {late:+3.0f} ms"
+    far = 100 * np.mean(np.abs(found) > 1000 * FAR_SECONDS)
+    return (
+        f"{name:32s} {len(found):5d} p and b  median {middle:+3.0f} ms  80 % from {early:+3.0f} to {late:+3.0f} ms  "
+        f"{far:2.0f} % more than {1000 * FAR_SECONDS:.0f} ms off"
+    )
 
 
 if __name__ == "__main__":
