@@ -416,7 +416,7 @@ def test_without_the_engine_the_server_starts_and_says_what_is_missing(tmp_path:
     hidden = program.read_text().replace("import espeakng_loader", "raise ModuleNotFoundError")
     program.write_text(hidden.replace('find_library("espeak-ng")', 'find_library("no-such-library")'))
     with TritonServer(repository) as server:
-        with pytest.raises(SessionRefused, match=r"espeak-ng is not installed: pip install 'facestream\[tts\]'"):
+        with pytest.raises(SessionRefused, match=r"espeak-ng is not installed: pip install -e '\.\[tts\]'"):
             spoken(server.grpc_url, "Hello.")
         assert server.ready()
         assert server.crashed() == []

@@ -117,7 +117,7 @@ def test_wrong_texts_are_refused_before_a_server_is_asked() -> None:
 def test_the_servers_words_reach_the_caller(server: FakeTriton) -> None:
     """An engine that is not installed must not look like a lost connection."""
     server.refuse_text = {
-        "One.": "session refused: espeak-ng is not installed: pip install 'facestream[tts]'",
+        "One.": "session refused: espeak-ng is not installed: pip install -e '.[tts]' in facestream's clone",
         "Two.": "bad input: voice 'x' is not here; expected one of de, en",
     }
     with pytest.raises(SessionRefused, match="pip install"):

@@ -350,7 +350,7 @@ def test_without_espeak_the_remedy_is_told(tmp_path: Path) -> None:
             'find_library("espeak-ng")', 'find_library("no-such-library")'
         )
     )
-    with pytest.raises(EngineMissing, match=r"not installed: pip install 'facestream\[tts\]'"):
+    with pytest.raises(EngineMissing, match=r"not installed: pip install -e '\.\[tts\]'"):
         EspeakProcess(program).hello()
     broken = tmp_path / "broken.py"
     broken.write_text("raise SystemExit(1)")
