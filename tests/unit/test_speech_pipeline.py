@@ -83,7 +83,7 @@ def test_one_command_trains_both_judges_both_and_exports_the_better(
         assert corpus == shards
         assert recorded == ("recorded" in checkpoint.stem)
         assert gentle == ("gentle" in checkpoint.stem)
-        assert 0 < steps <= 10_000
+        assert 0 < steps <= 20_000
         trained.append(f"{checkpoint.stem} from {start.stem}" if start else checkpoint.stem)
         checkpoint.write_text(temporal)
 
