@@ -150,6 +150,40 @@ def test_better_tier_is_drawn_and_stays_there(start: Start) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+@pytest.mark.parametrize("arrays", [HOST, DeviceNamespace(array_api_strict)], ids=["host", "device"])
+def test_a_tier_does_not_rest_for_what_one_session_sent(start: Start, arrays: ArrayNamespace) -> None:
+    """Whoever calls the stage with values that are not finite would take the better tiers from everybody."""
+    stage, triton = start("stabilizer", arrays, StubTriton(refine))
+    tier = np.array([Quality.STANDARD], np.uint8)
+    for frame in range(3):
+        given = [canvas(seed, frame) | {"QUALITY": tier} for seed in (1, 2, 3)]
+        if frame == 1:
+            given[1]["CANVAS_TEXTURE"][0, 5, 5] = np.nan
+        bits = START if frame == 0 else 0
+        answers = stage.execute([StubRequest(i + 1, on(arrays, **inputs), bits) for i, inputs in enumerate(given)])
+        assert [answer.has_error() for answer in answers] == [False, frame > 0, False]
+        for answer in (answers[0], answers[2]):
+            assert answer.tensors["QUALITY_USED"] == Quality.STANDARD
+    assert not [line for line in triton.log if "rests" in line]
+
+
+def test_a_tier_that_breaks_by_itself_rests(start: Start) -> None:
+    """An engine whose numbers overflow is not to be asked for each frame again."""
+    asked: list[Any] = []
+
+    def overflow(request: Any) -> StubResponse:
+        asked.append(request)
+        textures = np.full((3, 4, *CANVAS), np.inf, np.float32)
+        return StubResponse([StubTensor("REFINED_TEXTURE", textures)])
+
+    stage, triton = start("stabilizer", HOST, StubTriton(overflow))
+    shown = play(stage, HOST, QUALITY=np.array([Quality.STANDARD], np.uint8))
+    assert len(asked) == 1
+    assert {int(answer["QUALITY_USED"][0]) for frames in shown for answer in frames} == {Quality.FAST}
+    assert len([line for line in triton.log if "rests" in line]) == 1
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 def test_stabilizer_refuses_one_session_and_serves_the_others(start: Start) -> None:
     """A broken texture, a frame out of order and a session that is not live, beside one that is well."""
     device = DeviceNamespace(array_api_strict)

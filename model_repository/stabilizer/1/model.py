@@ -137,7 +137,8 @@ class TritonPythonModel(SequenceStage[_Portrayal]):
         for tier, answer in refined.items():
             self._governor.refined(tier, answer.textures.shape[0], answer.seconds)
             for i, session in enumerate(drawn_for[tier]):
-                textures[session][tier] = answer.textures[i, ...]
+                if answer.finite[i]:
+                    textures[session][tier] = answer.textures[i, ...]
         return {session: _Plan(weights[session], textures[session]) for session in weights}
 
     def _target(self, session: int, asked: Quality) -> Quality:

@@ -27,6 +27,8 @@ class Refined(NamedTuple):
 
     textures: Array
     """(n, 4, h, w) float32, in the order of the requests."""
+    finite: Sequence[bool]
+    """Which of them can be shown: those whose frames came with finite values."""
     seconds: float
 
 
@@ -88,11 +90,26 @@ class Refiners:
             return None
         output = pb_utils.get_output_tensor_by_name(response, REFINER_OUTPUT)
         textures = self._arrays.copy(from_triton(output, self._arrays))
-        xp = self._arrays.xp
-        if not bool(xp.all(xp.isfinite(textures))):
+        finite = self._finite(textures, len(requests))
+        if any(not (drawn or self._given_worse(request)) for drawn, request in zip(finite, requests, strict=True)):
             self._rest(tier, f"{REFINER_OUTPUT} holds a value that is not finite")
             return None
-        return Refined(textures, time.perf_counter() - began)
+        return Refined(textures, finite, time.perf_counter() - began)
+
+    def _finite(self, values: Array, frames: int) -> Sequence[bool]:
+        """Which of these `frames` hold finite values alone."""
+        xp = self._arrays.xp
+        finite = xp.isfinite(values)
+        if bool(xp.all(finite)):
+            return [True] * frames
+        return [bool(xp.all(finite[i, ...])) for i in range(frames)]
+
+    def _given_worse(self, request: Any) -> bool:
+        """Whether a frame came with values that are not finite: then it is not the tier that failed."""
+        import triton_python_backend_utils as pb_utils
+
+        given = (from_triton(pb_utils.get_input_tensor_by_name(request, name), self._arrays) for name in REFINER_INPUTS)
+        return not all(self._finite(self._arrays.asarray(values), 1)[0] for values in given)
 
     def _batch(self, name: str, requests: Sequence[Any]) -> Any:
         """One input of all requests together; that of a single one as it lies."""
