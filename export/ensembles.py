@@ -6,6 +6,7 @@ follows from the outputs that it promises: whoever makes them is a step, and wha
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,6 +150,7 @@ def render(ensemble: Ensemble, config: ModelConfig) -> str:
 
 def main() -> None:
     """Writes the ensembles of the repository."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     stages = read_stages(REPOSITORY)
     for ensemble in ENSEMBLES:
         config = wire(ensemble, stages)
