@@ -46,8 +46,9 @@ SCENES: Final = {
 }
 """Voice of espeak-ng and text; without a voice, what there is to hear instead."""
 
-MOUTH_WINDOW: Final = "166,236,346,386"
-WHOLE: Final = f"0,0,{FRAME_SIZE},{FRAME_SIZE}"
+MOUTH_WINDOW: Final = (166, 236, 346, 386)
+WHOLE: Final = (0, 0, FRAME_SIZE, FRAME_SIZE)
+"""Left, top, right and bottom, px."""
 
 X_SAMPA: Final = {
     **dict(zip("ɑæɐɒɔəɚɛɜɝɪɨʊʌʉøœɤɵʏ", ["A", "{", "6", "Q", "O", "@", "@`", "E", "3", "3`", "I", "1", "U", "V", "}",
@@ -177,7 +178,9 @@ def main() -> int:
     parser.add_argument("--count", type=int, help="frames (default: 12 of a film, all of what is drawn here)")
     parser.add_argument("--columns", type=int, help="in a row (default: 6 of a film, 12 of what is drawn here)")
     parser.add_argument(
-        "--window", type=window, help=f"left,top,right,bottom, px (default: all of a film, else {MOUTH_WINDOW})"
+        "--window",
+        type=window,
+        help=f"left,top,right,bottom, px (default: all of a film, else {','.join(map(str, MOUTH_WINDOW))})",
     )
     parser.add_argument("--zoom", type=float, help="default: 0.5 of a film, else 0.8")
     options = parser.parse_args()
@@ -209,7 +212,7 @@ def main() -> int:
             [pictures[number] for number in numbers],
             [captions[number] for number in numbers],
             options.columns or (6 if film else 12),
-            options.window or window(WHOLE if film else MOUTH_WINDOW),
+            options.window or (WHOLE if film else MOUTH_WINDOW),
             options.zoom or (0.5 if film else 0.8),
         )
         path = options.output if len(sources) == 1 else options.output / f"{Path(source).stem}_{options.avatar}.jpg"

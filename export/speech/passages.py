@@ -74,11 +74,9 @@ def voice_weights(voices: Sequence[Voice | Sound]) -> Tensor:
 
     So no voice drowns the others. A group without voices leaves its share to the others of its kind.
     """
-    kinds = {1.0: VOICE_GROUPS}
-    if any(voice.name.startswith(RECORDED) for voice in voices):
-        kinds = {1 - RECORDED_SHARE: VOICE_GROUPS, RECORDED_SHARE: RECORDED_GROUPS}
+    recorded = RECORDED_SHARE if any(voice.name.startswith(RECORDED) for voice in voices) else 0.0
     weights = torch.zeros(len(voices))
-    for whole, groups in kinds.items():
+    for whole, groups in ((1 - recorded, VOICE_GROUPS), (recorded, RECORDED_GROUPS)):
         members = {group: [i for i, voice in enumerate(voices) if voice.name.startswith(group)] for group in groups}
         present = sum(groups[group] for group in groups if members[group])
         for group, share in groups.items():
