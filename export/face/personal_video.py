@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from facestream.avatar import landmark_topology as topology
 from facestream.avatar import layers_canvas as canvas
+from facestream.avatar.clip import open_clip, upright
 from facestream.avatar.face_model import FaceModel
 from facestream.avatar.fit import similarity
 from facestream.avatar.landmarks import LOOKS, detect_faces, find_landmarks
@@ -225,38 +226,29 @@ def track(video: Path, tracker: Tracker, most: int) -> Tracked:
     Raises:
         PhotoError: it cannot be read, it shows somebody else, or fewer than 16 frames show the face well.
     """
-    if not video.is_file():
-        raise PhotoError(f"{video}: there is no such file")
     parameters: list[NDArray[np.float32]] = []
     cuts: list[NDArray[np.uint8]] = []
     seconds: list[float] = []
     errors: list[float] = []
     unlike: list[float] = []
     left_out = 0
-    try:
-        with av.open(str(video)) as container:
-            if not container.streams.video:
-                raise PhotoError(f"{video}: holds no pictures")
-            stream = container.streams.video[0]
-            total = stream.frames or 0
-            step = max(1, -(-total // most)) if total else 1
-            for number, frame in enumerate(container.decode(stream)):
-                if number % step or len(parameters) >= most:
-                    continue
-                upright = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
-                followed = tracker.follow(np.ascontiguousarray(upright, dtype=np.uint8))
-                if followed is None:
-                    left_out += 1
-                    continue
-                parameters.append(followed.parameters)
-                cuts.append(followed.canvas.transpose(2, 0, 1))
-                errors.append(followed.error_px)
-                unlike.append(followed.unlike)
-                seconds.append(float(frame.time or 0.0))
-    except (av.FFmpegError, OSError, ValueError) as error:
-        if isinstance(error, PhotoError):
-            raise
-        raise PhotoError(f"{video}: is not a video that can be read ({error})") from error
+    with open_clip(video) as (container, stream):
+        total = stream.frames
+        if not total and container.duration and stream.average_rate:  # Matroska and WebM do not count
+            total = round(container.duration / av.time_base * stream.average_rate)
+        step = max(1, -(-total // most))
+        for number, frame in enumerate(container.decode(stream)):
+            if number % step or len(parameters) >= most:
+                continue
+            followed = tracker.follow(upright(frame))
+            if followed is None:
+                left_out += 1
+                continue
+            parameters.append(followed.parameters)
+            cuts.append(followed.canvas.transpose(2, 0, 1))
+            errors.append(followed.error_px)
+            unlike.append(followed.unlike)
+            seconds.append(float(frame.time or 0.0))
     if len(parameters) < 16:
         raise PhotoError(
             f"{video}: {len(parameters)} frames show one clear face from the front, at least 16 are needed;"

@@ -25,6 +25,7 @@ from facestream.avatar.photo import (
     prepare_portrait,
     read_photo,
 )
+from facestream.avatar.picture_header import read_header
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
@@ -256,17 +257,59 @@ def test_truncated_pictures_are_refused(tmp_path: Path, suffix: str, ada: Image)
         read_photo(path)
 
 
-def test_pictures_that_would_fill_the_memory_are_refused(tmp_path: Path) -> None:
-    """A small PNG may say that it is 60000 x 60000 px."""
-
+def png_that_declares(width: int, height: int) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
-    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
-    with pytest.raises(PhotoError, match=r"bomb\.png"):
-        read_photo(tmp_path / "bomb.png")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def patched(suffix: str, mark: bytes, offset: int, layout: str, *sizes: int) -> bytes:
+    """A small picture's file with other sizes, so far behind a mark of its format."""
+    data = bytearray(cv2.imencode(suffix, np.zeros((64, 48, 3), np.uint8))[1].tobytes())
+    struct.pack_into(layout, data, data.index(mark) + offset, *sizes)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (png_that_declares(30000, 30000), r"bomb: declares 30000 x 30000 px \(900 million\), expected at most 210"),
+        (png_that_declares(60000, 60000), r"bomb: declares 60000 x 60000 px \(3600 million\)"),
+        (patched(".jpg", b"\xff\xc0", 5, ">HH", 30000, 20000), r"bomb: declares 20000 x 30000 px \(600 million\)"),
+        (patched(".webp", b"VP8L", 9, "<I", 16382 | 16382 << 14), r"bomb: .*268"),  # Pillow may refuse it by itself
+        (patched(".bmp", b"BM", 18, "<ii", 30000, 30000), r"bomb: declares 30000 x 30000 px"),
+        (patched(".gif", b"GIF8", 6, "<HH", 60000, 60000), r"bomb: declares 60000 x 60000 px"),
+        (patched(".tiff", b"\x00\x01\x03\x00", 2, "<HII", 4, 1, 9_000_000), r"bomb: declares 9000000 x 64 px"),
+    ],
+    ids=["png", "larger png", "jpeg", "webp", "bmp", "gif", "tiff"],
+)
+def test_pictures_that_would_fill_the_memory_are_refused_undecoded(
+    content: bytes, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of a kilobyte may say that it has 30000 x 30000 px: 2.7 GB, and the machine stands still."""
+    (tmp_path / "bomb").write_bytes(content)
+    monkeypatch.setattr(cv2, "imdecode", lambda *arguments: pytest.fail("it was decoded"))
+    with pytest.raises(PhotoError, match=told):
+        read_photo(tmp_path / "bomb")
+
+
+def test_the_largest_pictures_of_phones_are_no_bombs(tmp_path: Path) -> None:
+    """Samsung's 200 million pixels, 16320 x 12240, pass the door; here they then turn out to be missing."""
+    (tmp_path / "phone.png").write_bytes(png_that_declares(16320, 12240))
+    assert photo.MAX_PIXELS > 16320 * 12240
+    header = read_header(tmp_path / "phone.png")
+    assert header is not None
+    assert (header.width, header.height, header.transparent) == (16320, 12240, False)
+
+
+def test_a_picture_as_narrow_as_a_thread_is_refused(tmp_path: Path) -> None:
+    """Shrunk to its longer side, nothing of it would be left: OpenCV's own words for that help nobody."""
+    thread = saved(tmp_path / "thread.png", np.zeros((1, 9000, 3), np.uint8))
+    with pytest.raises(PhotoError, match=r"thread\.png: is 9000 x 1 px"):
+        read_photo(thread)
 
 
 def test_an_avatars_own_portrait_is_not_aligned_again(ada: Image) -> None:

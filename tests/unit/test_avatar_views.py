@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import pytest
+from facestream.avatar import views as views_module
 from facestream.avatar.build import build_avatar, rebuild_avatar
 from facestream.avatar.bundle import load_bundle, save_bundle
 from facestream.avatar.face_model import load_face_model
@@ -17,6 +19,8 @@ from facestream.avatar.photo import PhotoError, read_photo
 from facestream.avatar.preview import FacePreview, parameter_vector
 from facestream.avatar.views import MAX_DIFFERENCE, choose, read_views, unlikeness
 from numpy.typing import NDArray
+
+from tests.unit.test_avatar_photo import png_that_declares
 
 REPOSITORY = Path(__file__).parents[2] / "model_repository"
 PORTRAITS = REPOSITORY / "avatar_store" / "avatars"
@@ -132,6 +136,42 @@ def test_files_that_are_no_clips_are_refused(tmp_path: Path, content: bytes) -> 
         choose(path, [], MODEL)
     with pytest.raises(PhotoError, match="no such file"):
         choose(tmp_path / "absent.mp4", [], MODEL)
+
+
+def film_of_pngs(path: Path, pictures: list[bytes], declared: tuple[int, int]) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("png", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "rgb24"
+        for number, picture in enumerate(pictures):
+            packet = av.Packet(picture)
+            packet.stream, packet.time_base, packet.pts, packet.dts = stream, Fraction(1, 10), number, number
+            packet.is_keyframe = True
+            container.mux(packet)
+    data = bytearray(path.read_bytes())
+    struct.pack_into(">HH", data, data.index(b"png ") + 28, *declared)  # in the description of its samples
+    path.write_bytes(data)
+    return path
+
+
+def test_clips_that_would_fill_the_memory_are_refused(tmp_path: Path) -> None:
+    """Of pictures of 30000 x 30000 px a decoder keeps several: 2.7 GB each, from a file of a kilobyte."""
+    small = cv2.imencode(".png", np.zeros((64, 64, 3), np.uint8))[1].tobytes()
+    bomb = png_that_declares(30000, 30000)
+    told = film_of_pngs(tmp_path / "told.mov", [bomb], (30000, 30000))
+    with pytest.raises(PhotoError, match=r"told\.mov: its pictures have 30000 x 30000 px \(900 million\)"):
+        read_views(told, MODEL)
+    # The container's own word is not to be trusted, nor the first picture for the others.
+    for pictures in ([bomb], [small, small, bomb]):
+        with pytest.raises(PhotoError, match=r"lying\.mov: .* has pictures of more than 40 million pixels"):
+            read_views(film_of_pngs(tmp_path / "lying.mov", pictures, (64, 64)), MODEL)
+
+
+def test_clips_of_every_container_are_looked_at_evenly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """WebM tells no length of its pictures: taken for a minute, a blink in a short clip fell between the views."""
+    monkeypatch.setattr(views_module, "_view", lambda name, *arguments, few: name)
+    frames = [np.full((768, 768, 3), 90, np.uint8)] * 30
+    for file in ("three_seconds.mp4", "three_seconds.mkv"):
+        assert len(read_views(clip(tmp_path / file, frames), MODEL)) == 30
 
 
 def test_a_clip_without_a_face_is_refused(tmp_path: Path) -> None:

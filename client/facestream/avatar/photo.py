@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL.Image import DecompressionBombError
 
 from facestream.avatar import landmark_topology as topology
 from facestream.avatar.face_model import FaceModel
 from facestream.avatar.landmarks import LOOKS, Detection, detect_faces, find_landmarks
+from facestream.avatar.picture_header import read_header
 from facestream.contract import FRAME_SIZE
 from facestream.errors import FacestreamError
 
@@ -26,6 +29,10 @@ EYES = (256.0, 205.0)
 
 MOUTH = (256.0, 305.0)
 """Where the middle of the outer lip line comes to lie. The face then takes 47 to 50 % of the picture's height."""
+
+MAX_PIXELS = 210_000_000
+"""Of a picture file. The largest that a phone takes has 200 million; decoded they are 0.6 GB, with a deep alpha channel
+2.2 GB."""
 
 MAX_SIDE = 3000
 """Larger photos are shrunk at once: the picture needs a twentieth of such a photo's pixels."""
@@ -70,25 +77,56 @@ def read_photo(path: Path) -> Image:
     """Read a picture file as RGB [H, W, 3], turned as its EXIF orientation asks, transparency laid over grey.
 
     Raises:
-        PhotoError: no such file, or not a picture that OpenCV can read (JPEG, PNG, WebP, TIFF, BMP, ...).
+        PhotoError: no such file, more than MAX_PIXELS, or not a picture that can be read (JPEG, PNG, WebP, TIFF, BMP,
+            GIF or AVIF).
     """
     if not path.is_file():
         raise PhotoError(f"{path}: there is no such file")
+    try:
+        header = read_header(path)
+    except DecompressionBombError as error:
+        raise PhotoError(f"{path}: {error} Save it smaller") from error
+    unreadable = f"{path}: is not a picture that can be read; save it as JPEG or PNG (HEIC is not supported)"
+    if header is None:
+        raise PhotoError(unreadable)
+    if header.width * header.height > MAX_PIXELS:
+        raise PhotoError(
+            f"{path}: declares {header.width} x {header.height} px ({header.width * header.height / 1e6:.0f} million),"
+            f" expected at most {MAX_PIXELS / 1e6:.0f} million; save it smaller"
+        )
     data = np.fromfile(path, dtype=np.uint8)
     try:
-        picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-        whole = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+        picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        whole = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if header.transparent else None
     except cv2.error as error:
         raise PhotoError(f"{path}: cannot be decoded as a picture ({error.err})") from error
-    if picture is None or whole is None:
-        raise PhotoError(f"{path}: is not a picture that can be read; save it as JPEG or PNG (HEIC is not supported)")
-    if whole.ndim == 3 and whole.shape[2] == 4 and whole.shape[:2] == picture.shape[:2]:
-        alpha = whole[..., 3:].astype(np.float32) / (65535.0 if whole.dtype == np.uint16 else 255.0)
-        picture = np.round(picture * alpha + 128.0 * (1.0 - alpha)).astype(np.uint8)
-    scale = MAX_SIDE / max(picture.shape[:2])
-    if scale < 1.0:
-        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return np.ascontiguousarray(picture[..., ::-1])
+    if picture is None or (header.transparent and whole is None):
+        raise PhotoError(unreadable)
+    if whole is not None and whole.ndim == 3 and whole.shape[2] == 4 and whole.shape[:2] == picture.shape[:2]:
+        _lay_over_grey(picture, whole[..., 3:])
+    return np.ascontiguousarray(shrunk(path, picture)[..., ::-1])
+
+
+def _lay_over_grey(picture: NDArray[Any], alpha: NDArray[Any]) -> None:
+    for row in range(0, len(picture), 256):  # in bands, since floats of a whole phone's picture are several GB
+        band = slice(row, row + 256)
+        share = alpha[band].astype(np.float32) / (65535.0 if alpha.dtype == np.uint16 else 255.0)
+        picture[band] = np.round(picture[band] * share + 128.0 * (1.0 - share))
+
+
+def shrunk(path: Path, picture: NDArray[Any]) -> Image:
+    """The picture, or a smaller one of MAX_SIDE.
+
+    Raises:
+        PhotoError: it is so narrow that nothing would be left.
+    """
+    height, width = picture.shape[:2]
+    scale = MAX_SIDE / max(height, width)
+    if scale >= 1.0:
+        return picture
+    if round(min(height, width) * scale) < 1:
+        raise PhotoError(f"{path}: is {width} x {height} px, which is too narrow for a face")
+    return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
 def prepare_portrait(photo: Image, model: FaceModel, *, aligned: bool = False) -> Portrait:

@@ -8,7 +8,7 @@ pass for each other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facestream.avatar import landmark_topology as topology
+from facestream.avatar.clip import open_clip, upright
 from facestream.avatar.face_model import FaceModel
 from facestream.avatar.landmarks import LOOKS, detect_faces, find_landmarks
 from facestream.avatar.photo import (
@@ -35,6 +36,7 @@ from facestream.avatar.photo import (
     prepare_portrait,
     read_photo,
     sharpness,
+    shrunk,
 )
 
 Floats = NDArray[np.floating[Any]]
@@ -130,32 +132,22 @@ def read_views(path: Path, model: FaceModel) -> list[View]:
     return [view]
 
 
-def _frames(path: Path) -> list[tuple[str, Image]]:
-    if not path.is_file():
-        raise PhotoError(f"{path}: there is no such file")
-    frames: list[tuple[str, Image]] = []
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise PhotoError(f"{path}: holds no pictures")
-            stream = container.streams.video[0]
-            length = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else CLIP_SECONDS
-            step = min(max(length, 0.1), CLIP_SECONDS) / CLIP_FRAMES
-            due = 0.0
-            for frame in container.decode(stream):
-                time = float(frame.time or 0.0)
-                if time > CLIP_SECONDS or len(frames) >= CLIP_FRAMES:
-                    break
-                if time + 1e-6 >= due:
-                    # Phones film lying down and say so; the angle is counter-clockwise.
-                    upright = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
-                    frames.append((f"{path.name} at {time:.1f} s", np.ascontiguousarray(upright, np.uint8)))
-                    due = time + step
-    except (av.FFmpegError, OSError, ValueError) as error:
-        if isinstance(error, PhotoError):
-            raise
-        raise PhotoError(f"{path}: is not a clip that can be read ({error})") from error
-    return frames
+def _frames(path: Path) -> Iterator[tuple[str, Image]]:
+    with open_clip(path) as (container, stream):
+        # Matroska and WebM tell the length of the whole alone.
+        if stream.duration and stream.time_base:
+            length = float(stream.duration * stream.time_base)
+        else:
+            length = container.duration / av.time_base if container.duration else CLIP_SECONDS
+        step = min(max(length, 0.1), CLIP_SECONDS) / CLIP_FRAMES
+        due, count = 0.0, 0
+        for frame in container.decode(stream):
+            time = float(frame.time or 0.0)
+            if time > CLIP_SECONDS or count >= CLIP_FRAMES:
+                break
+            if time + 1e-6 >= due:
+                yield f"{path.name} at {time:.1f} s", shrunk(path, upright(frame))
+                due, count = time + step, count + 1
 
 
 def _view(name: str, photo: Image, model: FaceModel, *, few: bool) -> View | None:

@@ -95,7 +95,13 @@ def _python() -> Finding:
 
 
 def _packages() -> Finding:
-    wanted = {"onnxruntime": "onnxruntime", "openvino": "openvino", "cv2": "opencv-python-headless", "av": "av"}
+    wanted = {
+        "onnxruntime": "onnxruntime",
+        "openvino": "openvino",
+        "cv2": "opencv-python-headless",
+        "PIL": "pillow",
+        "av": "av",
+    }
     absent = [project for module, project in wanted.items() if importlib.util.find_spec(module) is None]
     if not absent:
         return Finding("ok", "packages", ", ".join(wanted.values()))

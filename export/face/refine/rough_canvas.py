@@ -61,6 +61,7 @@ SOURCES: Final = (
     "client/facestream/avatar/lip_closing.py",
     "client/facestream/avatar/matte.py",
     "client/facestream/avatar/photo.py",
+    "client/facestream/avatar/picture_header.py",
     "client/facestream/avatar/tflite_subgraph.py",
 )
 """Files that the rough canvas depends on; a test holds them to what `layers` and `lip_closing` import."""
