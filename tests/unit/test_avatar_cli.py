@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from facestream.avatar.bundle import BundleError, load_bundle, save_bundle
-from facestream.avatar.photo import read_photo
+from facestream.avatar.photo import OF_THE_PHOTO, read_photo
 from facestream.cli.main import main
 
 PORTRAITS = Path(__file__).parents[2] / "model_repository" / "avatar_store" / "avatars"
@@ -34,7 +34,13 @@ def test_warnings_reach_the_user(tmp_path: Path, capsys: pytest.CaptureFixture[s
     options = ["--consent", "synthetic", "--avatars", str(tmp_path)]
     assert main(["avatar", "build", str(tmp_path / "small one.png"), *options]) == 0
     assert "warning: the face is small" in capsys.readouterr().err
-    assert (tmp_path / "small-one.avatar").is_file()  # the name is made fit for the server
+    bundle = tmp_path / "small-one.avatar"
+    assert bundle.is_file()  # the name is made fit for the server
+    # The portrait in the bundle is as large as all are: the manifest alone knows of the photo.
+    assert main(["avatar", "rebuild", str(bundle), "-o", str(tmp_path / "again.avatar")]) == 0
+    assert "warning: the face is small" in capsys.readouterr().err
+    built, again = (load_bundle(path).manifest["quality"] for path in (bundle, tmp_path / "again.avatar"))
+    assert {name: again[name] for name in OF_THE_PHOTO} == {name: built[name] for name in OF_THE_PHOTO}
 
 
 @pytest.mark.parametrize(

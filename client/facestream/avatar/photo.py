@@ -5,8 +5,10 @@ Every refusal is a PhotoError that says what was found and what to change; what 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import cv2
@@ -48,6 +50,9 @@ MIN_SHARPNESS = (2.0, 0.0)  # see `sharpness`
 MIN_LUMA = (45.0, 18.0)
 MAX_LUMA = (225.0, 248.0)
 MAX_OUTSIDE = (0.05, 0.30)  # share of the picture that the photo does not cover
+
+OF_THE_PHOTO = ("eye_to_mouth_px", "roll_deg", "outside_share", "mouth_gap")
+"""Measures that the portrait in a bundle no longer tells: all are of one size, upright and whole, with closed lips."""
 
 OTHER_FACE_AREA = 0.2
 """A second face counts when its box has at least this share of the first one's area."""
@@ -129,13 +134,16 @@ def shrunk(path: Path, picture: NDArray[Any]) -> Image:
     return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
-def prepare_portrait(photo: Image, model: FaceModel, *, aligned: bool = False) -> Portrait:
+def prepare_portrait(
+    photo: Image, model: FaceModel, *, aligned: bool = False, of_photo: Mapping[str, float] = MappingProxyType({})
+) -> Portrait:
     """Check a photo (RGB uint8 [H, W, 3]) and align it.
 
     Args:
         photo: the picture.
         model: the face model, for the head's pose.
         aligned: the picture is an avatar's own portrait: keep its pixels as they are.
+        of_photo: measures of the photo that an own portrait was cut from, those of OF_THE_PHOTO that are known.
 
     Raises:
         PhotoError: with the first of: no face, several faces, too few pixels, cropped, turned, mouth open, eyes shut,
@@ -150,7 +158,7 @@ def prepare_portrait(photo: Image, model: FaceModel, *, aligned: bool = False) -
     distance = float(np.linalg.norm(mouth - eyes))
     checks.at_least(
         "eye_to_mouth_px",
-        distance,
+        of_photo.get("eye_to_mouth_px", distance),
         MIN_EYE_TO_MOUTH_PX,
         "the face is too small: {0:.0f} px from eyes to mouth, at least {1:.0f} are needed; use a larger picture",
         "the face is small ({0:.0f} px from eyes to mouth, {1:.0f} or more look sharp): the avatar will be soft",
@@ -172,6 +180,7 @@ def prepare_portrait(photo: Image, model: FaceModel, *, aligned: bool = False) -
         )
 
     yaw, pitch, roll = head_angles(landmarks, model)
+    roll = of_photo.get("roll_deg", roll)
     turn = "the head is {what} by {{0:.0f}} degrees, at most {{1:.0f}} work; {advice}"
     doubt = "the head is {what} by {{0:.0f}} degrees; up to {{1:.0f}} look best"
     for name, value, limits, what, advice in (
@@ -185,7 +194,7 @@ def prepare_portrait(photo: Image, model: FaceModel, *, aligned: bool = False) -
 
     checks.at_most(
         "mouth_gap",
-        mouth_gap(landmarks),
+        of_photo.get("mouth_gap", mouth_gap(landmarks)),
         MAX_MOUTH_GAP,
         "the mouth is open (lips {0:.2f} of the eyes' distance apart, at most {1:.2f} can be closed);"
         " use a photo with closed lips",
@@ -203,7 +212,7 @@ def prepare_portrait(photo: Image, model: FaceModel, *, aligned: bool = False) -
     image, placed, share = (photo, landmarks, 0.0) if aligned else align(photo, landmarks)
     checks.at_most(
         "outside_share",
-        share,
+        of_photo.get("outside_share", share),
         MAX_OUTSIDE,
         "the photo is cropped too tightly: {0:.0%} of the picture about the head is missing, at most {1:.0%} can be"
         " filled; use one that shows hair and shoulders",

@@ -59,7 +59,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "rebuild",
         help="make an avatar again from the photo in its bundle",
         description="Make an avatar again from the photo that its bundle holds, because an older version made it or"
-        " because the code is better now. Name, licence and consent stay.",
+        " because the code is better now. Name, licence and consent stay. Where the photo itself is at hand, build from"
+        " it instead: the portrait in the bundle has 512 x 512 of its pixels.",
     )
     again.add_argument("bundle", type=Path, metavar="FILE", help="the bundle")
     again.add_argument("-o", "--output", type=Path, metavar="FILE", help="bundle to write (default: the same file)")
