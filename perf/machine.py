@@ -17,11 +17,15 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def cores() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def slug() -> str:
     """Name of this machine's folder of results, such as 'amd-epyc-9r14-2-cores'."""
-    cores = len(os.sched_getaffinity(0))
     words = re.sub(r"\((r|tm)\)|\bprocessor\b|\bcpu\b|@.*|\d+-core\b", " ", processor().lower())
-    return re.sub(r"[^a-z0-9]+", "-", f"{words} {cores} core{'s' if cores > 1 else ''}").strip("-")
+    return re.sub(r"[^a-z0-9]+", "-", f"{words} {cores()} core{'s' if cores() > 1 else ''}").strip("-")
 
 
 def describe() -> dict[str, Any]:
@@ -33,7 +37,7 @@ def describe() -> dict[str, Any]:
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
         "processor": processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "memory_gib": round(pages / 1024**3, 1),
         "system": f"{platform.system()} {platform.release()}, {'-'.join(platform.libc_ver())}",
         "python": platform.python_version(),

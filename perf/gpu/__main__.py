@@ -48,6 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
     batches = options.batches or (QUICK_BATCHES if options.quick else BATCHES)
     if min(batches) < 1:
         parser.error(f"--batches holds {min(batches)}, expected 1 or more")
+    if options.minutes is not None and options.minutes <= 0:
+        parser.error(f"--minutes is {options.minutes:g}, expected more than 0")
     try:
         import torch
     except ImportError as error:

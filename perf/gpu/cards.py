@@ -52,9 +52,13 @@ class Card:
 def cards(table: Path = TABLE) -> Sequence[Card]:
     """The cards of a table; raises CardsError."""
     try:
-        entries: list[dict[str, Any]] = json.loads(table.read_text())["cards"]
-    except (OSError, KeyError, json.JSONDecodeError) as error:
-        raise CardsError(f"{table} is no table of cards: {error}") from error
+        whole = json.loads(table.read_text())
+        entries: list[dict[str, Any]] = whole["cards"]
+        for key in ("as_of", "prices", "peaks"):
+            if not isinstance(whole[key], str):
+                raise CardsError(f"{table}: {key} is {whole[key]!r}, expected words")
+    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise CardsError(f"{table} is no table of cards: {error!r}") from error
     made = []
     for entry in entries:
         name = entry.get("name", "a card without a name")
@@ -63,6 +67,8 @@ def cards(table: Path = TABLE) -> Sequence[Card]:
         for key in ("fp32_tflops", "fp16_tensor_tflops", "memory_gb_s", "pcie_gb_s", "vcpus"):
             if not isinstance(entry[key], int | float) or entry[key] <= 0:
                 raise CardsError(f"{table}, {name}: {key} is {entry[key]!r}, expected a number above 0")
+        if not isinstance(entry["match"], list):
+            raise CardsError(f"{table}, {name}: match is {entry['match']!r}, expected a list of words")
         price = entry["price_per_hour"]
         if price is not None and (not isinstance(price, int | float) or price <= 0):
             raise CardsError(f"{table}, {name}: price_per_hour is {price!r}, expected dollars above 0, or null")

@@ -55,7 +55,7 @@ MOVES: Final = frozenset({
     "Concat", "ConstantOfShape", "DepthToSpace", "EyeLike", "Expand", "Gather", "GatherElements", "GatherND", "Pad",
     "Range", "ScatterElements", "ScatterND", "Slice", "SpaceToDepth", "Split", "Tile", "Transpose", "Trilu",
 })
-PICKS: Final = frozenset({"Gather", "GatherElements", "GatherND", "Slice", "GridSample", "Split"})
+PICKS: Final = frozenset({"Gather", "GatherElements", "GatherND", "Slice", "GridSample"})
 """Read of their first input as much as they put out, if that is less than all of it."""
 REDUCTIONS: Final = frozenset({
     "ArgMax", "ArgMin", "ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum",
@@ -249,8 +249,6 @@ class _Counter:
             whole = self._root(node.input[0])
             positions = self._bytes(node.output[0])
             reads[whole] = min(reads[whole], positions * (4 if node.op_type == "GridSample" else 1))
-            if node.op_type == "Split":
-                reads[whole] = self._bytes(whole)
         name = f"{node.op_type} {node.name}".strip()
         operator = Kernel(name, matrix, matrix if self._is_half(node) else 0, other, 1, reads, made)
         self.operators.append(operator)

@@ -141,7 +141,7 @@ def markdown(result: Result, plotted: bool) -> str:
     lines += _head(
         "",
         *(f"{part} (of {entry['budget_ms']:g})" for part, entry in parts.items()),
-        "whole (of 34)",
+        f"whole (of {sum(entry['budget_ms'] for entry in parts.values()):g})",
         "FPS, frame after frame",
         "FPS, stages in parallel",
         "target",

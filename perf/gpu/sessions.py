@@ -236,7 +236,7 @@ def main(arguments: list[str] | None = None) -> int:
         {
             "card": name or "no GPU",
             "processor": machine.processor(),
-            "cores": int(machine.slug().rsplit("-", 2)[-2]),
+            "cores": machine.cores(),
             "date": datetime.date.today().isoformat(),
             "output": options.output,
             "quality": options.quality,

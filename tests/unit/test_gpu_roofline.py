@@ -68,7 +68,7 @@ def test_what_crosses_pci_express_follows_from_the_configurations() -> None:
 def test_every_stage_of_a_picture_has_its_place_in_the_budget() -> None:
     placed = [name for _, names in roofline.PARTS.values() for name in names]
     assert sorted(placed) == sorted((*FAST, *roofline.HOST_STAGES))
-    assert sum(budget for budget, _ in roofline.PARTS.values()) == roofline.WHOLE_BUDGET_MS
+    assert sum(budget for budget, _ in roofline.PARTS.values()) == 34.0
 
 
 def test_the_table_of_cards_can_be_read_and_names_match() -> None:
@@ -86,6 +86,7 @@ def test_the_table_of_cards_can_be_read_and_names_match() -> None:
         ("price_per_hour", -1, "T4: price_per_hour is -1, expected dollars above 0"),
         ("memory_gb_s", 0, "T4: memory_gb_s is 0"),
         ("colour", "green", "T4: colour"),
+        ("match", "T4", "T4: match is 'T4', expected a list"),  # by letters it would name other cards
     ],
 )
 def test_a_wrong_entry_of_the_table_is_named(tmp_path: Path, key: str, value: Any, said: str) -> None:
@@ -127,6 +128,16 @@ def test_a_measured_card_takes_the_place_of_its_projection(tmp_path: Path) -> No
     assert row["networks"]["renderer"]["ms"]["2"] == pytest.approx(0.12)  # between batches, in proportion
     assert set(row["networks"]["renderer"]["ms"]) == {"1", "2", "4", "8"}
     assert row["cost_per_minute"] == pytest.approx(6.0 / 60 / row["sessions"]["served"], abs=1e-5)
+
+
+def test_a_card_that_was_measured_in_part_stays_projected(tmp_path: Path) -> None:
+    """`python -m perf.gpu --stages compositor` once took the whole card out of the table."""
+    folder = tmp_path / "nvidia-x1"
+    folder.mkdir()
+    result = measured_card("NVIDIA X1-PCIE")
+    result["cells"] = [cell for cell in result["cells"] if cell["stage"] == "compositor"]
+    (folder / "gpu.json").write_text(json.dumps(result))
+    assert {row["source"] for row in roofline.rows([CARD], HOST, tmp_path)} == {"projected"}
 
 
 def test_measured_sessions_take_the_place_of_computed_ones(tmp_path: Path) -> None:
