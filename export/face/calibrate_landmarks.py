@@ -273,6 +273,7 @@ def main() -> int:
     add_source_argument(parser)
     options = parser.parse_args()
     model = load_face_model()
+    source = chosen_source(parser, options) if options.write else None  # before the search, which takes minutes
     try:
         views = read_views(options.folder, model)
     except (ValueError, FileNotFoundError, PhotoError) as error:
@@ -292,9 +293,12 @@ def main() -> int:
         (model.neutral[vertices] * weights[..., None]).sum(1) - model.landmarks(model.neutral), axis=1
     )
     print(f"moved by median {10 * np.median(moved):.2f} mm, at most {10 * moved.max():.2f} mm")
-    if options.write:
+    if source is not None:
         vertices, weights = calibrate(_with_mirror(views, model), model)  # now of all people
-        write(chosen_source(parser, options), model, vertices, weights)
+        try:
+            write(source, model, vertices, weights)
+        except ValueError as error:
+            parser.error(str(error))
     return 0
 
 

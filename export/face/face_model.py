@@ -105,6 +105,13 @@ def density(neutral: Floats, blink: Floats) -> Floats:
     return weights
 
 
+def moving_features(neutral: Floats, expression: Floats) -> Floats:
+    """Rest position beside the 24 strongest directions of all motion, [V, 3 + 24] cm: what tells vertices apart."""
+    flat = expression.transpose(1, 0, 2).reshape(len(neutral), -1)
+    values, vectors = np.linalg.eigh(flat.T @ flat)
+    return np.hstack([neutral, flat @ vectors[:, np.argsort(-values)[:24]]])
+
+
 def vertex_normals(positions: Floats, triangles: Ints) -> Floats:
     """Unit normals [V, 3], weighted by the triangles' areas; zero where no triangle is."""
     a, b, c = (positions[triangles[:, i]] for i in range(3))
@@ -192,10 +199,7 @@ def make(source: FaceSource) -> dict[str, NDArray[np.generic]]:
     polygons = source.polygons
     parts = {name: polygons_to_triangles(polygons[a:b]) for name, (a, b) in SOURCE_PARTS.items()}
 
-    # What the merge error is measured in: the rest position and the strongest directions of all motion.
-    flat = expression.transpose(1, 0, 2).reshape(len(neutral), -1)
-    values, vectors = np.linalg.eigh(flat.T @ flat)
-    features = np.hstack([neutral, flat @ vectors[:, np.argsort(-values)[:24]]])
+    features = moving_features(neutral, expression)  # what the merge error is measured in
     jaw = -expression[names.index("jawOpen")][:, 1]
     blink = expression[names.index("eyeBlinkLeft")] + expression[names.index("eyeBlinkRight")]
     weight = density(neutral, blink)
@@ -314,6 +318,8 @@ def main() -> int:
         return 0
     if options.flame is not None and options.bfm is not None:
         parser.error("--flame and --bfm: expected one of them")
+    if options.output is not None and options.output.suffix != ".npz":
+        parser.error(f"-o {options.output}: a face model's name ends in .npz")
     foreign = options.flame or options.bfm
     if foreign is None:
         output = options.output or SHIPPED

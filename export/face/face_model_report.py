@@ -19,9 +19,11 @@ from scipy.spatial import cKDTree
 from export.face.face_model import (
     EYE_CENTRES,
     MOUTH_CENTRE,
+    MOVING_TEETH_CM,
     SOURCE_PARTS,
     arkit_name,
     attach_landmarks,
+    moving_features,
     polygons_to_triangles,
     tongue_mask,
 )
@@ -33,7 +35,6 @@ Ints = NDArray[np.int64]
 RANDOM_FACES, RANDOM_PEOPLE = 200, 200
 SHARE_OF_SHAPES = 0.15
 """A random face has so many of the shapes, each at a random strength."""
-LOWER_JAW_CM = 0.3
 
 MARKS = "<!-- accuracy: begin -->", "<!-- accuracy: end -->"
 """Lines of a Markdown file that the report stands between."""
@@ -68,7 +69,7 @@ def regions(source: FaceSource) -> dict[str, Ints]:
     part = {name: np.unique(polygons_to_triangles(source.polygons[a:b])) for name, (a, b) in SOURCE_PARTS.items()}
     triangles = polygons_to_triangles(source.polygons[slice(*SOURCE_PARTS["gums"])])
     jaw = -source.expression[source.expression_names.index("jawOpen")][:, 1]
-    lower = jaw > LOWER_JAW_CM
+    lower = jaw > MOVING_TEETH_CM
     teeth = part["teeth"]
     on_tongue = tongue_mask(rest, triangles, lower, teeth[lower[teeth]])
     skin = part["face"]
@@ -115,9 +116,7 @@ def measure(source: FaceSource, model: FaceModel) -> list[Accuracy]:
     shape_names = [model.expression_names[row] for _, row in rows]
     number = cKDTree(source.neutral).query(model.neutral)[1]  # the source's number of each compact vertex
 
-    flat = expression.transpose(1, 0, 2).reshape(len(source.neutral), -1)
-    values, vectors = np.linalg.eigh(flat.T @ flat)
-    features = np.hstack([source.neutral, flat @ vectors[:, np.argsort(-values)[:24]]])
+    features = moving_features(source.neutral, expression)
 
     rng = np.random.default_rng(0)
     faces = (rng.random((RANDOM_FACES, len(rows))) < SHARE_OF_SHAPES) * rng.random((RANDOM_FACES, len(rows)))

@@ -18,7 +18,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from export.face.face_model import SOURCE_PARTS, polygons_to_triangles, tongue_mask, vertex_normals
+from export.face.face_model import (
+    MOVING_TEETH_CM,
+    SOURCE_PARTS,
+    polygons_to_triangles,
+    tongue_mask,
+    vertex_normals,
+)
 from export.face.face_model_source import FaceSource, add_source_argument, chosen_source
 
 Floats = NDArray[np.float64]
@@ -149,7 +155,7 @@ def bake(source: FaceSource) -> NDArray[np.uint8]:
     jaw = source.expression[source.expression_names.index("jawOpen")]
     teeth = polygons_to_triangles(source.polygons[slice(*SOURCE_PARTS["teeth"])])
     gums = polygons_to_triangles(source.polygons[slice(*SOURCE_PARTS["gums"])])
-    moving = jaw[:, 1] < -0.3
+    moving = -jaw[:, 1] > MOVING_TEETH_CM
     lower_teeth = np.unique(teeth)[moving[np.unique(teeth)]]
 
     def front(triangles: Ints, reach: float) -> Ints:
@@ -175,7 +181,8 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, default=PICTURE, help="file to write")
     options = parser.parse_args()
     picture = bake(chosen_source(parser, options))
-    cv2.imwrite(str(options.output), cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA))
+    if not cv2.imwrite(str(options.output), cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA)):
+        parser.error(f"--output {options.output}: cannot be written")
     print(f"{options.output}: {options.output.stat().st_size / 1e3:.0f} KB")
     return 0
 

@@ -22,8 +22,9 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from facestream.avatar.bundle import BundleError, load_bundle, save_bundle
+from facestream.avatar.bundle import BUNDLE_SUFFIX, BundleError, load_bundle, save_bundle
 from facestream.avatar.face_model import load_face_model
+from facestream.avatar.layers_canvas import ADAPTER_SIZE
 from facestream.avatar.photo import PhotoError
 from numpy.typing import NDArray
 from torch import Tensor
@@ -32,7 +33,6 @@ from export.face.personal_video import Tracked, Tracker, track
 from export.face.refine.loss import EYES, MOUTH, refiner_loss
 from export.face.refine.rough_canvas import draw
 from export.face.refiner import (
-    ADAPTER_SIZE,
     Refiner,
     compose,
     make_refiner,
@@ -263,6 +263,8 @@ def main(arguments: list[str] | None = None) -> int:
     for name, least in (("frames", 16), ("steps", 1)):
         if getattr(options, name) < least:
             parser.error(f"--{name} is {getattr(options, name)}, expected at least {least}")
+    if options.output.suffix != BUNDLE_SUFFIX:
+        parser.error(f"--output {options.output}: a bundle's name ends in {BUNDLE_SUFFIX}")
     try:
         networks = trained_networks()
         bundle = load_bundle(options.avatar)
@@ -286,7 +288,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"nothing written: less than {MIN_GAIN_DB} dB gained about the mouth, or the canvas lost")
         return 1
     manifest, tensors = personalised(bundle.manifest, bundle.tensors, course, options.video)
-    save_bundle(options.output, tensors, manifest)
+    try:
+        save_bundle(options.output, tensors, manifest)
+    except OSError as error:
+        parser.error(f"--output {options.output}: cannot be written ({error.strerror})")
     print(f"wrote {options.output}")
     return 0
 

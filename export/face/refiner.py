@@ -46,9 +46,6 @@ from export.face.fields import (
 
 WEIGHTS: Final = Path(__file__).parent / "weights"
 
-ADAPTER_SIZE: Final = 256
-"""Numbers of AVATAR_ADAPTER: what the refinement for one person adds to the modulation."""
-
 
 class Tier(NamedTuple):
     """Size of a network."""
@@ -207,7 +204,7 @@ class Refiner(nn.Module):
         self.sizes = [2 * w2] * deep + [2 * w1] * middle
         self.code = nn.Conv2d(CODE, HIDDEN, 1)
         self.film = nn.Conv2d(HIDDEN, sum(self.sizes), 1)
-        self.adapter = nn.Conv2d(ADAPTER_SIZE, sum(self.sizes), 1, bias=False)
+        self.adapter = nn.Conv2d(canvas.ADAPTER_SIZE, sum(self.sizes), 1, bias=False)
         nn.init.orthogonal_(self.adapter.weight)
 
         self.stem = nn.Conv2d(6, w0, 4, stride=2, padding=1)

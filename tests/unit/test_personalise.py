@@ -16,6 +16,7 @@ from facestream.avatar import layers_canvas as canvas  # noqa: E402
 from facestream.avatar.adapter import SERVED  # noqa: E402
 from facestream.avatar.bundle import load_bundle, save_bundle  # noqa: E402
 from facestream.avatar.face_model import load_face_model  # noqa: E402
+from facestream.avatar.layers_canvas import ADAPTER_SIZE  # noqa: E402
 from facestream.avatar.photo import PhotoError  # noqa: E402
 from facestream.parameters import INDEX, PARAMETERS  # noqa: E402
 
@@ -32,7 +33,7 @@ from export.face.personalise import (  # noqa: E402
     tune,
 )
 from export.face.refine.rough_canvas import draw  # noqa: E402
-from export.face.refiner import ADAPTER_SIZE, compose, source_of, trained_tiers, weights_checksum  # noqa: E402
+from export.face.refiner import compose, source_of, trained_tiers, weights_checksum  # noqa: E402
 
 AVATARS = Path(__file__).parents[2] / "model_repository" / "avatar_store" / "avatars"
 ADA = AVATARS / "ada.avatar"
@@ -181,9 +182,10 @@ def test_the_repository_says_which_weights_it_serves() -> None:
 
 def test_command_refuses_what_it_cannot_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, complaint in (
-        ([str(ADA), "--video", "absent.mp4", "-o", "x"], "absent.mp4: there is no such file"),
-        ([str(tmp_path / "no.avatar"), "--video", "x", "-o", "x"], "no.avatar"),
-        ([str(ADA), "--video", "x", "-o", "x", "--frames", "3"], "--frames is 3, expected at least 16"),
+        ([str(ADA), "--video", "absent.mp4", "-o", "x.avatar"], "absent.mp4: there is no such file"),
+        ([str(tmp_path / "no.avatar"), "--video", "x", "-o", "x.avatar"], "no.avatar"),
+        ([str(ADA), "--video", "x", "-o", "x.avatar", "--frames", "3"], "--frames is 3, expected at least 16"),
+        ([str(ADA), "--video", "x", "-o", "x.zip"], "--output x.zip: a bundle's name ends in .avatar"),
     ):
         with pytest.raises(SystemExit):
             main(arguments)

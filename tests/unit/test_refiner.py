@@ -10,11 +10,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[export]'")
 
 from facestream.avatar.bundle import load_bundle  # noqa: E402
+from facestream.avatar.layers_canvas import ADAPTER_SIZE  # noqa: E402
 from facestream.avatar.preview import parameter_vector  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from export.ensembles import REPOSITORY  # noqa: E402
-from export.face.refiner import ADAPTER_SIZE, TIERS, Refiner, make_refiner, save_weights  # noqa: E402
+from export.face.refiner import TIERS, Refiner, make_refiner, save_weights  # noqa: E402
 
 AVATAR = REPOSITORY / "avatar_store" / "avatars" / "ada.avatar"
 SPEAKING = {"jawOpen": 0.4, "mouthFunnel": 0.2, "eyeBlinkLeft": 0.6, "eyeBlinkRight": 0.6, "gazeYawLeft": 0.2}

@@ -18,13 +18,14 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from facestream.avatar.layers_canvas import ADAPTER_SIZE
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from export.face.refine.augmentation import Batch, augmented, example, stacked
 from export.face.refine.loss import refiner_loss, with_own_detail
 from export.face.refine.rough_canvas import PEOPLE, RoughCanvas, people, rough_canvas
-from export.face.refiner import ADAPTER_SIZE, TIERS, Refiner, compose, make_refiner, save_weights
+from export.face.refiner import TIERS, Refiner, compose, make_refiner, save_weights
 from export.speech.muon import Muon
 
 CHECKPOINTS: Final = Path("build/face")
