@@ -80,7 +80,9 @@ class ArticulationLayer(nn.Module):
 
     REST_GAP: Final = 0.08  # below this the lips stay shut: the regression is too flat to reach 0 on p, b and m
     SURE: Final = (0.40, 0.65)  # from which probability of closed lips on they move together, and meet
-    DOUBTFUL: Final = (0.007, 0.012)  # the same for a probability that a wide gap contradicts, times (1 - gap) ** 3
+    DOUBTFUL: Final = (0.0028, 0.0055)  # the same for a probability that a wide gap contradicts, times (1 - gap) ** 3
+    NOISY: Final = 2.7  # DOUBTFUL is so much higher in noise, where p, t and k sound alike: lips would stammer
+    NOISE: Final = (0.45, 0.65)  # from which probability of noise on it rises, and is so high
     BITTEN: Final = (0.05, 0.30)  # from which probability of a bitten lip on it rises to the teeth, and is there
     SILENCE: Final = (0.15, 0.35)  # from which probability of silence on the mouth goes to rest, and is at rest
     GAIN: Final = 1.4  # the mean of several likely shapes is flatter than each of them: restores their spread
@@ -97,17 +99,17 @@ class ArticulationLayer(nn.Module):
         self.register_buffer("effects", effects)  # [52, 8, 1]
 
     @classmethod
-    def gates(cls, lips: Tensor, visemes: Tensor) -> Gates:
+    def gates(cls, lips: Tensor, visemes: Tensor, noise: Tensor) -> Gates:
         """Return how far the mouth is awake, its lips parted and bitten, each [batch, 1, ...] in [0, 1].
 
-        `lips` [batch, 4, ...] and `visemes` [batch, 15, ...] are those of `forward`.
+        `lips` [batch, 4, ...], `visemes` [batch, 15, ...] and `noise` [batch, 1, ...] are those of `forward`.
         """
         gap, _, closed, labiodental = torch.split(lips, 1, dim=1)
         # Two heads speak of closures: both have to. What the gap's regression takes for wide is hardly one, unless they
         # are sure: so more of p, b and m meet at the price of fewer t, d and k than with one limit for all.
         agreed = (closed * _viseme(visemes, "PP")).clamp(min=LEAST).sqrt()
         narrow = 1 - gap.clamp(0, 1)
-        doubtful = agreed * narrow * narrow * narrow
+        doubtful = agreed * narrow * narrow * narrow / (1 + (cls.NOISY - 1) * _above(noise, cls.NOISE))
         parted = (1 - _above(agreed, cls.SURE)) * (1 - _above(doubtful, cls.DOUBTFUL))
         awake = ((cls.SILENCE[1] - _viseme(visemes, "sil")) / (cls.SILENCE[1] - cls.SILENCE[0])).clamp(0, 1)
         parted = parted * awake
@@ -119,14 +121,14 @@ class ArticulationLayer(nn.Module):
         """Return how far the lips are shown apart, [batch, 1, ...] in [0, 1]: the cause `open`."""
         return ((lips[:, :1] - cls.REST_GAP) * cls.GAIN * gates.parted * (1 - 0.8 * gates.bitten)).clamp(0, 1)
 
-    def forward(self, lips: Tensor, visemes: Tensor) -> Tensor:
+    def forward(self, lips: Tensor, visemes: Tensor, noise: Tensor) -> Tensor:
         """Return the ARKit weights [batch, 52].
 
         `lips` [batch, 4] holds gap, width and the probabilities of closed and of labiodental lips,
-        `visemes` [batch, 15] probabilities.
+        `visemes` [batch, 15] probabilities, `noise` [batch, 1] the probability that noise lies over the speech.
         """
         _, width, closed, _ = torch.split(lips, 1, dim=1)  # each [batch, 1]
-        gates = self.gates(lips, visemes)
+        gates = self.gates(lips, visemes, noise)
         awake, parted, bitten = gates
         opening = self.opening(lips, gates)
         rounded = (-width * self.GAIN).clamp(0, 1) * awake

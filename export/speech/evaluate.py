@@ -38,10 +38,10 @@ def faces_of(networks: Networks, lookahead: int) -> Callable[[npt.NDArray[np.flo
         sound[start : start + len(heard)] = heard
         with torch.inference_mode():
             embedding = networks.encoder(torch.from_numpy(sound)[None])
-            logits = networks.expression.logits(embedding)[lookahead][0].T  # [steps, 19], 60 Hz
+            logits = networks.expression.logits(embedding)[lookahead][0].permute(2, 0, 1)  # [steps, 3, 20], 60 Hz
             # A request brings two steps; the last request's answer is the last step.
             shown = logits[len(logits) - 1 - 2 * (frames - 1) :: 2]
-            return np.asarray(networks.expression.face(shown)[0].numpy(), np.float64)
+            return np.asarray(networks.expression.shown(shown)[0].numpy(), np.float64)
 
     return faces
 

@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from export.speech.articulation import ArticulationLayer
-from export.speech.expression import LOOKAHEADS
+from export.speech.expression import LOOKAHEADS, SHUTTER, over_shutter
 from export.speech.passages import SILENCE
+from export.speech.phonemes import VISEMES
 from export.speech.targets import CURVES
 
 LEAD_STEPS: Final = 0.75
@@ -41,8 +42,11 @@ REST_WEIGHT: Final = 1.0
 LEVEL_WEIGHT: Final = 200.0
 """Of the difference between two answers to one passage at two levels."""
 
-OTHERS_WEIGHT: Final = 0.15
+OTHERS_WEIGHT: Final = 0.03
 """Weight of each look-ahead that is not served; the served one has what is left to 1."""
+
+NOISE_WEIGHT: Final = 0.1
+"""Of the answer whether noise lies over the speech."""
 
 
 def uncorrelated(gap: Tensor, wanted: Tensor) -> Tensor:
@@ -57,28 +61,42 @@ def uncorrelated(gap: Tensor, wanted: Tensor) -> Tensor:
 def led(curves: Tensor, lookahead: int, past: int) -> Tensor:
     """Return what answers with `lookahead` are held to: `curves` [..., n] at their instants, [..., n - past].
 
-    The last answer stands at the last of n steps and is for `lookahead` - LEAD_STEPS steps before.
+    The last answer stands at the last of n steps and is for `lookahead` - LEAD_STEPS steps before. What comes after the
+    n steps, which a short look-ahead is asked for, is as the last one is.
     """
-    whole = math.ceil(LEAD_STEPS) - 1
+    whole = math.floor(LEAD_STEPS)
     part = LEAD_STEPS - whole
-    steps = curves.shape[-1]
-    before, behind = (curves[..., past - lookahead + more : steps - lookahead + more] for more in (whole, whole + 1))
+    before, behind = (_later(curves, more - lookahead, past) for more in (whole, whole + 1))
     return (1 - part) * before + part * behind
+
+
+def _later(steps: Tensor, count: int, past: int) -> Tensor:
+    """Return `steps` [..., n] taken `count` steps later (before, where negative), but for the first `past` of them."""
+    n = steps.shape[-1]
+    return steps[..., (torch.arange(past, n) + count).clamp(max=n - 1)]
+
+
+def noisiness(noise: Tensor) -> Tensor:
+    """How much `noise`, its power against the speech's, is in the way: 0 .. 1."""
+    decibels = 10 * torch.log10(noise + 1e-6)
+    return ((decibels - NOISE_DB[0]) / (NOISE_DB[1] - NOISE_DB[0])).clamp(0, 1)
 
 
 def missed_weights(noise: Tensor) -> Tensor:
     """Weights [batch, 2, 1] of a missed closure and of a missed f or v where `noise` [batch] is under the speech."""
-    decibels = 10 * torch.log10(noise + 1e-6)
-    noisy = ((decibels - NOISE_DB[0]) / (NOISE_DB[1] - NOISE_DB[0])).clamp(0, 1)
-    closures = MISSED[0] + (MISSED[1] - MISSED[0]) * noisy
+    closures = MISSED[0] + (MISSED[1] - MISSED[0]) * noisiness(noise)
     return torch.stack([closures, torch.ones_like(closures)], 1)[:, :, None]
 
 
 def shown_loss(output: Tensor, gap: Tensor, classes: Tensor) -> Tensor:
-    """Mean loss of the opening that is shown for `output` [batch, 19, n]: wanted are `gap` and `classes` [batch, n]."""
-    shapes = torch.cat([output[:, :2], torch.sigmoid(output[:, 2:4])], 1)
-    chances = torch.softmax(output[:, len(CURVES) :], 1)
-    shown = ArticulationLayer.opening(shapes, ArticulationLayer.gates(shapes, chances))[:, 0]
+    """Mean loss of the opening that is shown for `output` [batch, 3, 20, n]: wanted are `gap`, `classes` [batch, n]."""
+    curves, chances, noise = torch.split(output, [len(CURVES), len(VISEMES), 1], dim=2)
+    shapes = torch.cat([curves[:, :, :2], torch.sigmoid(curves[:, :, 2:])], 2).flatten(0, 1)
+    # The gates learn to live with the noise that is heard; they do not say what is noise.
+    gates = ArticulationLayer.gates(
+        shapes, torch.softmax(chances, 2).flatten(0, 1), torch.sigmoid(noise.detach()).flatten(0, 1)
+    )
+    shown = over_shutter(ArticulationLayer.opening(shapes, gates))[:, 0]
     wanted = ((gap - ArticulationLayer.REST_GAP) * ArticulationLayer.GAIN).clamp(0, 1)
     silent = ((classes == SILENCE) & (wanted <= 0)).float()
     return (
@@ -88,36 +106,57 @@ def shown_loss(output: Tensor, gap: Tensor, classes: Tensor) -> Tensor:
     )
 
 
+def instant_loss(output: Tensor, shapes: Tensor, classes: Tensor, missed: Tensor) -> Tensor:
+    """Mean loss of the answers `output` [batch, 20, n] for one instant each.
+
+    Wanted are the curves `shapes` [batch, 4, n] and the visemes `classes` [batch, n]; `missed` [batch, 2, 1] weighs
+    closures and bitten lips that were not heard.
+    """
+    chances = output[:, len(CURVES) : len(CURVES) + len(VISEMES)]
+    return (
+        4 * functional.mse_loss(output[:, 0], shapes[:, 0])
+        + CORRELATION_WEIGHT * uncorrelated(output[:, 0], shapes[:, 0])
+        + 20 * functional.mse_loss(output[:, 0].diff(dim=1), shapes[:, 0].diff(dim=1))
+        + functional.mse_loss(output[:, 1], shapes[:, 1])
+        + 0.5 * functional.binary_cross_entropy_with_logits(output[:, 2:4], shapes[:, 2:4], pos_weight=missed)
+        + 0.15 * functional.cross_entropy(chances, classes)
+    )
+
+
+def noise_loss(heard: Tensor, noise: Tensor, visemes: Tensor) -> Tensor:
+    """Mean loss of the answers `heard` [batch, ...] whether noise lies over the speech, where anybody speaks."""
+    shape = (-1, *[1] * (heard.dim() - 1))
+    speaks = (visemes != SILENCE).any(1).float().reshape(shape).expand_as(heard)
+    return functional.binary_cross_entropy_with_logits(heard, noisiness(noise).reshape(shape).expand_as(heard), speaks)
+
+
 def lips_loss(
     logits: list[Tensor], lips: Tensor, visemes: Tensor, past: int, noise: Tensor | None = None, twins: int = 0
 ) -> Tensor:
     """Mean loss over the look-aheads.
 
-    `logits` holds [batch, 19, m] for each of LOOKAHEADS, the last of m standing at the last step of `lips`
-    [batch, 4, n] and `visemes` [batch, n], and answers for LOOKAHEADS less LEAD_STEPS before. `past` says how many of
-    the n steps come first that an answer may depend on but is not asked for. `noise` [batch] is its power against the
-    speech's, as loud as that where not given; the last `twins` passages are those before them at another level.
+    `logits` holds [batch, 3, 20, m] for each of LOOKAHEADS, the last of m standing at the last step of `lips`
+    [batch, 4, n] and `visemes` [batch, n], and answers for LOOKAHEADS less LEAD_STEPS before, the first and the last of
+    the shutter's three a step earlier and later. `past` says how many of the n steps come first that an answer may
+    depend on but is not asked for. `noise` [batch] is its power against the speech's, as loud as that where not given;
+    the last `twins` passages are those before them at another level.
     """
     missed = missed_weights(torch.ones(len(lips)) if noise is None else noise)
     total = torch.zeros(())
     steps = lips.shape[2]
     for frames, (lookahead, output) in enumerate(zip(LOOKAHEADS, logits, strict=True)):
         weight = 1 - OTHERS_WEIGHT * (len(LOOKAHEADS) - 1) if frames == LOOKAHEAD_FRAMES else OTHERS_WEIGHT
-        output = output[:, :, past - steps :].float()
-        shapes = led(lips, lookahead, past)
-        nearest = lookahead - round(LEAD_STEPS)
-        classes = visemes[:, past - nearest : steps - nearest]
-        total = total + weight * (
-            4 * functional.mse_loss(output[:, 0], shapes[:, 0])
-            + CORRELATION_WEIGHT * uncorrelated(output[:, 0], shapes[:, 0])
-            + 20 * functional.mse_loss(output[:, 0].diff(dim=1), shapes[:, 0].diff(dim=1))
-            + functional.mse_loss(output[:, 1], shapes[:, 1])
-            + 0.5 * functional.binary_cross_entropy_with_logits(output[:, 2:4], shapes[:, 2:4], pos_weight=missed)
-            + 0.15 * functional.cross_entropy(output[:, len(CURVES) :], classes)
-        )
-        if frames == LOOKAHEAD_FRAMES:
-            total = total + SHOWN_WEIGHT * shown_loss(output, shapes[:, 0], classes)
+        output = output[..., past - steps :].float()
+        for instant in range(len(SHUTTER)):
+            ago = lookahead - (instant - len(SHUTTER) // 2)
+            shapes = led(lips, ago, past)
+            classes = _later(visemes, round(LEAD_STEPS) - ago, past)
+            total = total + weight / len(SHUTTER) * instant_loss(output[:, instant], shapes, classes, missed)
+            if frames == LOOKAHEAD_FRAMES and ago == lookahead:
+                total = total + SHOWN_WEIGHT * shown_loss(output, shapes[:, 0], classes)
+        if noise is not None:
+            total = total + weight * NOISE_WEIGHT * noise_loss(output[:, :, -1], noise, visemes)
         if twins:
-            apart = output[-2 * twins : -twins, 0] - output[-twins:, 0]
+            apart = output[-2 * twins : -twins, :, 0] - output[-twins:, :, 0]
             total = total + weight * LEVEL_WEIGHT * twins / len(output) * apart.square().mean()
     return total

@@ -32,7 +32,7 @@ from torch.optim.swa_utils import AveragedModel
 from export.speech.augment import GENTLE, STRONG
 from export.speech.corpus.recorded import RECORDED
 from export.speech.encoder import LogMel, SpeechEncoder
-from export.speech.expression import LOOKAHEADS, TEMPORAL, Expression
+from export.speech.expression import LOOKAHEADS, SHUTTER, TEMPORAL, Expression
 from export.speech.features import Voice, load_corpus
 from export.speech.loss import led, lips_loss
 from export.speech.muon import optimisers
@@ -76,7 +76,7 @@ class Networks(nn.Module):
         """Steps before its own that an answer depends on."""
 
     def forward(self, mel: Tensor) -> list[Tensor]:
-        """Compressed mel [batch, 64, 2n] to logits [batch, 19, n - reach], one for each of LOOKAHEADS."""
+        """Compressed mel [batch, 64, 2n] to logits [batch, 3, 20, n - reach], one for each of LOOKAHEADS."""
         return self.expression.logits(self.encoder.encode(mel).transpose(1, 2))
 
     def loss(self, batch: Batch) -> Tensor:
@@ -116,7 +116,7 @@ def gap_correlation(networks: nn.Module, voices: list[Voice]) -> float:
             continue
         mel = LogMel.compress(torch.exp(voice.log_power[:, 2 * first :].float()))[None]
         with torch.inference_mode():
-            gap = networks(mel)[LOOKAHEAD_FRAMES][0, 0]
+            gap = networks(mel)[LOOKAHEAD_FRAMES][0, len(SHUTTER) // 2, 0]
         target = voice.lips[0, first:].float()
         predicted.append(gap)
         wanted.append(led(target, lookahead, len(target) - len(gap)))

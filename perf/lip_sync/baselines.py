@@ -50,7 +50,9 @@ def phoneme_faces(clip: Clip) -> Floats:
     nearest = np.searchsorted(fine, times)
     said = np.eye(len(VISEMES))[visemes[nearest]]
     with torch.inference_mode():
-        faces = ArticulationLayer()(torch.from_numpy(lips).float(), torch.from_numpy(said).float())
+        faces = ArticulationLayer()(
+            torch.from_numpy(lips).float(), torch.from_numpy(said).float(), torch.zeros(len(lips), 1)
+        )
     return np.asarray(faces.numpy(), np.float64)
 
 

@@ -14,12 +14,16 @@ torch = pytest.importorskip("torch", reason="torch is in the extra [export]")
 from export.speech.articulation import ArticulationLayer  # noqa: E402
 from export.speech.augment import GENTLE, STRONG, Augmenter, Strength  # noqa: E402
 from export.speech.encoder import LogMel, SpeechEncoder  # noqa: E402
-from export.speech.expression import TEMPORAL, Expression  # noqa: E402
+from export.speech.expression import LOGITS, SHUTTER, TEMPORAL, Expression  # noqa: E402
 from export.speech.phonemes import VISEMES  # noqa: E402
 from export.speech.transformer import LocalAttention  # noqa: E402
 
 OPENING = [INDEX["jawOpen"], INDEX["mouthFunnel"], INDEX["tongueOut"]]
 OPENING += [INDEX[f"mouth{part}{side}"] for part in ("LowerDown", "UpperUp") for side in ("Left", "Right")]
+
+
+QUIET = torch.zeros(1, 1)
+"""Nothing but speech is heard."""
 
 
 def visemes_of(name: str) -> Any:
@@ -28,7 +32,7 @@ def visemes_of(name: str) -> Any:
 
 def test_closed_lips_meet_whatever_else_is_predicted() -> None:
     """The regressed gap rarely reaches 0 on p, b and m: the gate must win over a wide-open prediction."""
-    face = ArticulationLayer()(torch.tensor([[0.9, -0.8, 0.7, 0.0]]), visemes_of("PP"))
+    face = ArticulationLayer()(torch.tensor([[0.9, -0.8, 0.7, 0.0]]), visemes_of("PP"), QUIET)
     assert face[0, OPENING].abs().max() == 0
     assert face[0, INDEX["mouthPressLeft"]] > 0.1
 
@@ -36,20 +40,29 @@ def test_closed_lips_meet_whatever_else_is_predicted() -> None:
 def test_a_doubtful_closure_closes_narrow_lips_and_not_wide_ones() -> None:
     """One limit for all either leaves a quarter of p, b, m open or shuts the lips in the middle of a vowel."""
     doubted = 0.8 * visemes_of("DD") + 0.2 * visemes_of("PP")
-    narrow, wide = (ArticulationLayer()(torch.tensor([[gap, 0.0, 0.2, 0.0]]), doubted) for gap in (0.15, 0.7))
+    narrow, wide = (ArticulationLayer()(torch.tensor([[gap, 0.0, 0.2, 0.0]]), doubted, QUIET) for gap in (0.15, 0.8))
     assert narrow[0, OPENING].abs().max() == 0
     assert wide[0, INDEX["jawOpen"]] > 0.3
 
 
+def test_in_noise_a_closure_takes_more_to_be_believed() -> None:
+    """Under noise p, t and k sound alike: lips that met for each of them would stammer."""
+    lips = torch.tensor([[0.25, 0.0, 0.008, 0.0]])
+    doubted = 0.95 * visemes_of("DD") + 0.05 * visemes_of("PP")
+    quiet, noisy = (ArticulationLayer()(lips, doubted, torch.tensor([[noise]])) for noise in (0.0, 1.0))
+    assert quiet[0, OPENING].abs().max() == 0
+    assert noisy[0, INDEX["jawOpen"]] > 0.1
+
+
 def test_a_closure_needs_both_heads() -> None:
     """Where one head alone hears a closure, it is a t or a k as often as a p."""
-    face = ArticulationLayer()(torch.tensor([[0.3, 0.0, 0.8, 0.0]]), visemes_of("DD"))
+    face = ArticulationLayer()(torch.tensor([[0.3, 0.0, 0.8, 0.0]]), visemes_of("DD"), QUIET)
     assert face[0, INDEX["jawOpen"]] > 0.1
 
 
 def test_silence_is_exactly_rest() -> None:
     """A rest that is only nearly rest shimmers."""
-    face = ArticulationLayer()(torch.tensor([[0.2, 0.4, 0.3, 0.1]]), visemes_of("sil"))
+    face = ArticulationLayer()(torch.tensor([[0.2, 0.4, 0.3, 0.1]]), visemes_of("sil"), QUIET)
     assert face.abs().max() == 0
 
 
@@ -66,7 +79,7 @@ def test_silence_is_exactly_rest() -> None:
 )
 def test_each_sound_moves_its_own_weights(lips: list[float], viseme: str, name: str, low: float) -> None:
     """A weight wired to the wrong cause gives a mouth that opens but does not speak."""
-    face = ArticulationLayer()(torch.tensor([lips]), visemes_of(viseme))
+    face = ArticulationLayer()(torch.tensor([lips]), visemes_of(viseme), QUIET)
     assert face[0, INDEX[name]] >= low
     assert face.max() <= 1
     assert face[0, INDEX["jawOpen"]] <= 0.6
@@ -105,10 +118,24 @@ def test_a_window_holds_all_that_an_answer_depends_on(temporal: str) -> None:
     encoder, expression = SpeechEncoder().eval(), Expression(temporal=temporal).eval()
     mel = torch.randn(1, 64, 200)
     with torch.inference_mode():
-        passage = expression.logits(encoder.encode(mel).transpose(1, 2))[expression.lookahead][:, :, -1]
+        passage = expression.logits(encoder.encode(mel).transpose(1, 2))[expression.lookahead][..., -1]
         window = expression(encoder.encode(mel[:, :, -80:]).transpose(1, 2))
-    for got, wanted in zip(window, expression.face(passage), strict=True):
+    for got, wanted in zip(window, expression.shown(passage), strict=True):
         np.testing.assert_allclose(got.numpy(), wanted.numpy(), atol=1e-5)
+
+
+def test_a_shown_frame_is_the_mean_over_its_shutter() -> None:
+    """Taken at one instant, a gate that opens within 17 ms is a twitch of the whole mouth."""
+    torch.manual_seed(0)
+    expression = Expression().eval()
+    logits = torch.randn(2, len(SHUTTER), LOGITS)
+    with torch.inference_mode():
+        shown = expression.shown(logits)
+        instants = [expression.face(logits[:, i]) for i in range(len(SHUTTER))]
+    for got, each in zip(shown, zip(*instants, strict=True), strict=True):
+        wanted = sum(share * one for share, one in zip(SHUTTER, each, strict=True))
+        torch.testing.assert_close(got, wanted)
+    assert sum(SHUTTER) == 1
 
 
 @pytest.mark.parametrize("temporal", TEMPORAL)

@@ -17,9 +17,18 @@ from export.speech.corpus.recorded import recorded_shards  # noqa: E402
 from export.speech.corpus.revoiced import REVOICED  # noqa: E402
 from export.speech.corpus.shard import Utterance, save_shard  # noqa: E402
 from export.speech.evaluate import faces_of  # noqa: E402
-from export.speech.expression import LOOKAHEADS, TEMPORAL  # noqa: E402
+from export.speech.expression import LOGITS, LOOKAHEADS, SHUTTER, TEMPORAL  # noqa: E402
 from export.speech.features import load_corpus  # noqa: E402
-from export.speech.loss import LEAD_STEPS, MISSED, led, lips_loss, missed_weights, shown_loss, uncorrelated  # noqa: E402
+from export.speech.loss import (  # noqa: E402
+    LEAD_STEPS,
+    MISSED,
+    OTHERS_WEIGHT,
+    led,
+    lips_loss,
+    missed_weights,
+    shown_loss,
+    uncorrelated,
+)
 from export.speech.passages import (  # noqa: E402
     BATCH,
     PASSAGE,
@@ -148,7 +157,8 @@ def test_answers_are_ahead_of_their_frames_by_the_lead_alone() -> None:
     """Half a frame too far would be lips that move before the sound, which viewers forgive least."""
     ramp = torch.arange(40.0)[None, None]  # each step's value is its own place
     for lookahead in LOOKAHEADS:
-        torch.testing.assert_close(led(ramp, lookahead, 12)[0, 0], torch.arange(12.0, 40.0) - lookahead + LEAD_STEPS)
+        wanted = (torch.arange(12.0, 40.0) - lookahead + LEAD_STEPS).clamp(max=39)
+        torch.testing.assert_close(led(ramp, lookahead, 12)[0, 0], wanted)
 
 
 def test_loss_holds_each_head_to_its_own_instant() -> None:
@@ -157,21 +167,40 @@ def test_loss_holds_each_head_to_its_own_instant() -> None:
     generator = torch.Generator().manual_seed(1)
     lips = torch.rand(2, 4, steps, generator=generator)
     visemes = torch.randint(0, 15, (2, steps), generator=generator)
+    one_hot = torch.nn.functional.one_hot(visemes, 15).float().transpose(1, 2) * 20
     perfect = []
     for lookahead in LOOKAHEADS:
-        answer = torch.zeros(2, 19, steps)
-        at = led(lips, lookahead, past)
-        answer[:, :2, past:] = at[:, :2]
-        answer[:, 2:4, past:] = torch.logit(at[:, 2:], eps=1e-4)
-        one_hot = torch.nn.functional.one_hot(visemes, 15).float().transpose(1, 2) * 20
-        nearest = lookahead - round(LEAD_STEPS)
-        answer[:, 4:, nearest:] = one_hot[:, :, : steps - nearest]
+        answer = torch.zeros(2, len(SHUTTER), LOGITS, steps)
+        for instant in range(len(SHUTTER)):
+            ago = lookahead + 1 - instant
+            at = led(lips, ago, past)
+            answer[:, instant, :2, past:] = at[:, :2]
+            answer[:, instant, 2:4, past:] = torch.logit(at[:, 2:], eps=1e-4)
+            nearest = (torch.arange(past, steps) - ago + round(LEAD_STEPS)).clamp(max=steps - 1)
+            answer[:, instant, 4:19, past:] = one_hot[:, :, nearest]
         perfect.append(answer)
     best = lips_loss(perfect, lips, visemes, past)
     for head in range(len(LOOKAHEADS)):
-        shifted = list(perfect)
-        shifted[head] = shifted[head].roll(1, 2)
-        assert lips_loss(shifted, lips, visemes, past) > best + 0.1
+        for instant in range(len(SHUTTER)):
+            shifted = [answer.clone() for answer in perfect]
+            shifted[head][:, instant] = shifted[head][:, instant].roll(1, 2)
+            assert lips_loss(shifted, lips, visemes, past) > best + OTHERS_WEIGHT / len(SHUTTER)
+
+
+def test_the_answer_for_noise_is_asked_for_where_somebody_speaks() -> None:
+    """In an empty room there is no speech that noise could lie over: any answer is right."""
+    lips, visemes = torch.rand(2, 4, 60), torch.zeros(2, 60, dtype=torch.long)
+    visemes[0, 30:40] = VISEMES.index("aa")
+    logits = [torch.zeros(2, len(SHUTTER), LOGITS, 40) for _ in LOOKAHEADS]
+    loud = torch.tensor([1.0, 1.0])
+    even = lips_loss(logits, lips, visemes, 20, loud)
+    for passage, wrong in ((0, True), (1, False)):
+        sure = [one.clone() for one in logits]
+        for one in sure:
+            one[passage, :, -1] = -9.0
+        # The gates' share of the loss stands apart: closures are as unlikely with noise as without.
+        apart = float(lips_loss(sure, lips, visemes, 20, loud) - even)
+        assert (apart > 0.1) is wrong
 
 
 def test_twins_are_one_passage_at_two_levels(corpus: Path) -> None:
@@ -189,10 +218,10 @@ def test_an_answer_that_follows_the_level_costs() -> None:
     """Without this, quiet speakers get small mouths."""
     lips, visemes = torch.rand(4, 4, 60), torch.zeros(4, 60, dtype=torch.long)
     lips[2:] = lips[:2]
-    logits = [torch.zeros(4, 19, 40) for _ in LOOKAHEADS]
+    logits = [torch.zeros(4, len(SHUTTER), LOGITS, 40) for _ in LOOKAHEADS]
     same = lips_loss(logits, lips, visemes, 20, twins=2) - lips_loss(logits, lips, visemes, 20)
     assert float(same) == 0
-    logits[2][2:, 0] = 0.1
+    logits[2][2:, :, 0] = 0.1
     apart = lips_loss(logits, lips, visemes, 20, twins=2) - lips_loss(logits, lips, visemes, 20)
     assert float(apart) > 0.1
 
@@ -209,14 +238,14 @@ def test_a_missed_closure_weighs_less_in_noise() -> None:
 def test_a_closure_that_is_shown_where_none_is_wanted_costs() -> None:
     """Regression alone does not see what the gates do to it."""
     gap = 0.4 + 0.2 * torch.sin(torch.arange(60.0))[None]
-    output = torch.zeros(1, 19, 60)
-    output[:, 0] = gap
-    output[:, 2:4] = -9
+    output = torch.zeros(1, len(SHUTTER), LOGITS, 60)
+    output[:, :, 0] = gap
+    output[:, :, 2:4] = -9
     classes = torch.full((1, 60), 10)
-    output[:, 4 + 10] = 9
+    output[:, :, 4 + 10] = 9
     right = shown_loss(output, gap, classes)
-    output[:, 2, 20:24] = 9
-    output[:, 4 + VISEMES.index("PP"), 20:24] = 18
+    output[:, :, 2, 20:24] = 9
+    output[:, :, 4 + VISEMES.index("PP"), 20:24] = 18
     assert shown_loss(output, gap, classes) > right + 0.03
 
 

@@ -15,7 +15,7 @@ import torch
 from facestream.contract import EMBEDDING_STEPS, LOOKAHEAD_FRAMES, WINDOW_SAMPLES
 from torch import Tensor, nn
 
-from export.speech.expression import LOOKAHEADS, Expression
+from export.speech.expression import LOOKAHEADS, SHUTTER, Expression
 from export.speech.loss import lips_loss
 from export.speech.passages import HELD_OUT, NEGATIVES, SILENCE, voice_weights
 from export.speech.pretrained.augment_sound import SoundAugmenter
@@ -120,10 +120,10 @@ class SoundPassages:
 
 
 def answers(expression: Expression, encoder: nn.Module, windows: Tensor) -> list[Tensor]:
-    """Windows [n, 16400] to the logits [n, 19] of their last step, one for each of LOOKAHEADS."""
+    """Windows [n, 16400] to the logits [n, 3, 20] of their last step, one for each of LOOKAHEADS."""
     with torch.no_grad():
         embedding = encoder(windows)[:, EMBEDDING_STEPS - 1 - expression.reach :]
-    return [logits[:, :, 0] for logits in expression.logits(embedding)]
+    return [logits[..., 0] for logits in expression.logits(embedding)]
 
 
 def loss_of(expression: Expression, encoder: nn.Module, batch: SoundBatch) -> Tensor:
@@ -131,7 +131,7 @@ def loss_of(expression: Expression, encoder: nn.Module, batch: SoundBatch) -> Te
     windows = batch.audio.unfold(1, WINDOW_SAMPLES, STEP)  # [passages, WINDOWS, 16400]
     count = windows.shape[1]
     logits = [
-        output.view(-1, count, output.shape[1]).transpose(1, 2)
+        output.view(-1, count, *output.shape[1:]).permute(0, 2, 3, 1)
         for output in answers(expression, encoder, windows.reshape(-1, WINDOW_SAMPLES))
     ]
     return lips_loss(logits, batch.lips, batch.visemes, batch.lips.shape[2] - count)
@@ -155,7 +155,7 @@ def validate(expression: Expression, encoder: nn.Module, sounds: list[Sound]) ->
         for i in range(0, len(steps), 32):
             with torch.inference_mode():
                 output = answers(expression, encoder, torch.stack(windows[i : i + 32]) / 32767.0)[LOOKAHEAD_FRAMES]
-            predicted.append(output[:, 0])
+            predicted.append(output[:, len(SHUTTER) // 2, 0])
         wanted.append(sound.lips[0, [step - lookahead for step in steps]].float())
     expression.train()
     return float(torch.corrcoef(torch.stack([torch.cat(predicted), torch.cat(wanted)]))[0, 1])
