@@ -123,6 +123,11 @@ def instant_loss(output: Tensor, shapes: Tensor, classes: Tensor, missed: Tensor
     )
 
 
+def weight_of(frames: int) -> float:
+    """Weight of the look-ahead of so many frames; those of LOOKAHEADS sum to 1."""
+    return 1 - OTHERS_WEIGHT * (len(LOOKAHEADS) - 1) if frames == LOOKAHEAD_FRAMES else OTHERS_WEIGHT
+
+
 def noise_loss(heard: Tensor, noise: Tensor, visemes: Tensor) -> Tensor:
     """Mean loss of the answers `heard` [batch, ...] whether noise lies over the speech, where anybody speaks."""
     shape = (-1, *[1] * (heard.dim() - 1))
@@ -145,7 +150,7 @@ def lips_loss(
     total = torch.zeros(())
     steps = lips.shape[2]
     for frames, (lookahead, output) in enumerate(zip(LOOKAHEADS, logits, strict=True)):
-        weight = 1 - OTHERS_WEIGHT * (len(LOOKAHEADS) - 1) if frames == LOOKAHEAD_FRAMES else OTHERS_WEIGHT
+        weight = weight_of(frames)
         output = output[..., past - steps :].float()
         for instant in range(len(SHUTTER)):
             ago = lookahead - (instant - len(SHUTTER) // 2)

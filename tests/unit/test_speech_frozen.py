@@ -93,12 +93,12 @@ def test_expression_learns_on_a_frozen_encoder_and_is_found_again(
     encoder = PretrainedEncoder(source, 1).eval()
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     kept = tmp_path / "kept.pt"
-    settings: dict[str, Any] = {"temporal": "tcn", "steps": 24, "rate": 2e-3, "seed": 1, "save_every": 12}
+    settings: dict[str, Any] = {"temporal": "tcn", "steps": 48, "rate": 2e-3, "seed": 1, "save_every": 24}
     expression: Any = train_on_encoder(corpus, kept, checkpoint, 1, **settings)
     for name, value in encoder.state_dict().items():
         assert torch.equal(value, before[name])
     first, last = (float(loss) for loss in re.findall(r"loss (\S+)", capsys.readouterr().out))
-    assert last < 0.92 * first
+    assert last < 0.85 * first
     assert -1 <= validate(expression, encoder, load_sounds(corpus)) <= 1
 
     again, found = trained_on_encoder(kept, checkpoint, 1)
