@@ -11,6 +11,7 @@ NVIDIA's table of data center drivers (580 is the last branch with Volta).
 
 from __future__ import annotations
 
+import argparse
 from typing import Final, NamedTuple
 
 Capability = tuple[int, int]
@@ -71,8 +72,10 @@ def lane_of(capability: Capability) -> Lane:
     raise ValueError(f"compute capability is {capability[0]}.{capability[1]}, expected 7.0 (V100) or more")
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args(arguments)
     for lane in LANES.values():
         least, tensorrt = lane.least_compute_capability, lane.tensorrt
         print(

@@ -14,15 +14,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
-import soxr
+from facestream.audio import read_sound
 from facestream.contract import CHUNK_SAMPLES, FRAME_RATE, LOOKAHEAD_FRAMES, SAMPLE_RATE
+from facestream.errors import BadInput
 from facestream.parameters import ARKIT, EMOTIONS, INDEX
 from tqdm import tqdm
 
@@ -31,6 +31,8 @@ from export.chain import stage_folder
 Floats = npt.NDArray[np.floating[Any]]
 
 STAGES: Final = Path(__file__).parents[1] / "model_repository"
+SUFFIXES: Final = (".wav", ".flac", ".ogg")
+"""Files of a folder that end so are listened to."""
 AT_VIEWER_RAD: Final = np.deg2rad(2.6)
 """Looks within this angle meet the viewer: half of the angle of a face at arm's length and more."""
 SACCADE_RAD: Final = np.deg2rad(1.5)
@@ -163,23 +165,25 @@ def listen(audio: npt.NDArray[np.float32], seed: int, emotion: str = "neutral") 
     return np.array(shown[LOOKAHEAD_FRAMES:]), np.array(pitch[: len(pitch) - LOOKAHEAD_FRAMES])
 
 
-def read_speech(folders: Iterable[Path], pause_seconds: float = 0.7) -> npt.NDArray[np.float32]:
+def read_speech(folders: Sequence[Path], pause_seconds: float = 0.7) -> npt.NDArray[np.float32]:
     """All sound files below the folders as one stream at SAMPLE_RATE, each brought to -23 dBFS, pauses between them.
 
+    Args:
+        folders: folders of SUFFIXES, or files of any kind that facestream.audio reads.
+        pause_seconds: length of a pause.
+
     Raises:
-        FileNotFoundError: there is none.
+        BadInput: there is none, or one cannot be read.
     """
     pause = np.zeros(int(pause_seconds * SAMPLE_RATE), np.float32)
     pieces: list[npt.NDArray[np.float32]] = []
     for folder in folders:
-        for path in sorted(folder.rglob("*")) if folder.is_dir() else [folder]:
-            if path.suffix not in (".wav", ".flac", ".ogg"):
-                continue
-            audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
-            mono = np.asarray(soxr.resample(audio.mean(1), rate, SAMPLE_RATE), np.float32)
+        below = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES)
+        for path in below if folder.is_dir() else [folder]:
+            mono = read_sound(path).speech
             pieces += [mono * np.float32(0.07 / (np.sqrt((mono**2).mean()) + 1e-9)), pause]
     if not pieces:
-        raise FileNotFoundError(f"no .wav, .flac or .ogg in {', '.join(map(str, folders))}")
+        raise BadInput(f"no {', '.join(SUFFIXES)} in {', '.join(map(str, folders))}")
     return np.concatenate(pieces)
 
 
@@ -223,7 +227,11 @@ def main() -> int:
     parser.add_argument("--emotion", choices=EMOTIONS, default="neutral")
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
-    told = report(read_speech(options.speech), options.sessions, options.emotion)
+    try:
+        speech = read_speech(options.speech)
+    except BadInput as error:
+        parser.error(str(error))
+    told = report(speech, options.sessions, options.emotion)
     print(as_markdown(told))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)

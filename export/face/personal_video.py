@@ -13,17 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import av
 import cv2
 import numpy as np
 from facestream.avatar import landmark_topology as topology
 from facestream.avatar import layers_canvas as canvas
-from facestream.avatar.clip import open_clip, upright
+from facestream.avatar.clip import read_clip, upright
 from facestream.avatar.face_model import FaceModel
 from facestream.avatar.fit import similarity
 from facestream.avatar.landmarks import LOOKS, detect_faces, find_landmarks
-from facestream.avatar.photo import PhotoError, eye_opening, head_angles, mouth_gap
-from facestream.avatar.views import BONES, MAX_DIFFERENCE, View, unlikeness
+from facestream.avatar.photo import PhotoError
+from facestream.avatar.views import BONES, MAX_DIFFERENCE, View, unlikeness, view_of
 from facestream.parameters import ARKIT, INDEX, PARAMETERS
 from numpy.typing import NDArray
 from scipy.optimize import lsq_linear
@@ -144,9 +143,7 @@ class Tracker:
         return face.landmarks.astype(np.float64) if face.presence >= MIN_PRESENCE else None
 
     def _view(self, name: str, picture: Image, landmarks: Floats) -> View:
-        points = landmarks.astype(np.float32)
-        angles = head_angles(points, self._model)
-        return View(name, picture, points, angles, mouth_gap(points), eye_opening(points))
+        return view_of(name, picture, landmarks.astype(np.float32), self._model)
 
     def follow(self, picture: Image) -> Followed | None:
         """Follow one frame; None if it shows no clear face, or one that is turned too far."""
@@ -232,23 +229,20 @@ def track(video: Path, tracker: Tracker, most: int) -> Tracked:
     errors: list[float] = []
     unlike: list[float] = []
     left_out = 0
-    with open_clip(video) as (container, stream):
-        total = stream.frames
-        if not total and container.duration and stream.average_rate:  # Matroska and WebM do not count
-            total = round(container.duration / av.time_base * stream.average_rate)
-        step = max(1, -(-total // most))
-        for number, frame in enumerate(container.decode(stream)):
-            if number % step or len(parameters) >= most:
-                continue
-            followed = tracker.follow(upright(frame))
-            if followed is None:
-                left_out += 1
-                continue
-            parameters.append(followed.parameters)
-            cuts.append(followed.canvas.transpose(2, 0, 1))
-            errors.append(followed.error_px)
-            unlike.append(followed.unlike)
-            seconds.append(float(frame.time or 0.0))
+    clip = read_clip(video)
+    step = max(1, -(-clip.count // most))
+    for number, frame in enumerate(clip.frames()):
+        if number % step or len(parameters) >= most:
+            continue
+        followed = tracker.follow(upright(frame))
+        if followed is None:
+            left_out += 1
+            continue
+        parameters.append(followed.parameters)
+        cuts.append(followed.canvas.transpose(2, 0, 1))
+        errors.append(followed.error_px)
+        unlike.append(followed.unlike)
+        seconds.append(float(frame.time or 0.0))
     if len(parameters) < 16:
         raise PhotoError(
             f"{video}: {len(parameters)} frames show one clear face from the front, at least 16 are needed;"

@@ -10,6 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 from facestream.avatar import photo
 from facestream.avatar.face_model import load_face_model
@@ -211,6 +212,40 @@ def test_small_faces_of_large_photos_are_found(ada: Image) -> None:
     expected = detect_faces(ada)[0].keypoints * (544 / 768) + [700, 300]
     assert np.abs(face.keypoints - expected).mean() < 15.0
     assert prepare_portrait(large, MODEL).measures["eye_to_mouth_px"] == pytest.approx(97, abs=3)
+
+
+def cut_out() -> Image:
+    """RGBA [48, 64, 4], with one corner away."""
+    picture = np.full((48, 64, 4), 255, np.uint8)
+    picture[..., :3] = np.random.default_rng(0).integers(0, 255, (48, 64, 3))
+    picture[:30, :20, 3] = 0
+    return picture
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["png", "webp", "tiff"])
+def test_transparency_is_turned_with_the_colours(suffix: str, orientation: int, tmp_path: Path) -> None:
+    """A cut-out portrait that its EXIF sets upright would lose a part of the face, and show what was cut away."""
+    path = tmp_path / f"cut.{suffix}"
+    exif = PIL.Image.Exif()
+    exif[0x112] = orientation
+    PIL.Image.fromarray(cut_out()).save(path, exif=exif, lossless=True, exact=True)
+    # EXIF 2.32, tag 274: where the first row and the first column are to be seen.
+    rows_first = cut_out().swapaxes(0, 1) if orientation > 4 else cut_out()
+    axes: dict[int, tuple[int, ...]] = {2: (1,), 3: (0, 1), 4: (0,), 6: (1,), 7: (0, 1), 8: (0,)}
+    upright = np.flip(rows_first, axes.get(orientation, ()))
+    assert np.array_equal(read_photo(path), np.where(upright[..., 3:] > 0, upright[..., :3], 128))
+
+
+def test_deep_transparency_is_turned_too(tmp_path: Path) -> None:
+    exif = PIL.Image.Exif()
+    exif[0x112] = 6  # to be turned clockwise
+    deep = np.ascontiguousarray(cut_out()[..., [2, 1, 0, 3]]).astype(np.uint16) * 257
+    block = np.frombuffer(exif.tobytes().removeprefix(b"Exif\0\0"), np.uint8)
+    _, data = cv2.imencodeWithMetadata(".png", deep, [cv2.IMAGE_METADATA_EXIF], [block])
+    (tmp_path / "deep.png").write_bytes(data.tobytes())
+    upright = np.rot90(cut_out(), -1)
+    assert np.array_equal(read_photo(tmp_path / "deep.png"), np.where(upright[..., 3:] > 0, upright[..., :3], 128))
 
 
 def saved(path: Path, picture: NDArray[Any]) -> Path:

@@ -92,7 +92,7 @@ def test_name_that_could_lead_elsewhere_is_refused(name: str) -> None:
 def test_an_avatar_tuned_to_other_networks_is_refused(tmp_path: Path, told: dict[str, Any], complaint: str) -> None:
     """After a training the same numbers steer other layers: the face would be spoilt, and nothing would tell why."""
     _tuned(tmp_path / f"eva{BUNDLE_SUFFIX}", told)
-    with pytest.raises(SessionRefused, match=rf"AVATAR 'eva': .*{complaint}.*facestream avatar rebuild"):
+    with pytest.raises(SessionRefused, match=rf"AVATAR 'eva': .*{complaint}.*facestream avatar rebuild eva\.avatar`"):
         AvatarShelf([tmp_path], STORE).take("eva")
     with pytest.raises(BundleError, match=complaint):
         FacePreview(REPOSITORY, load_bundle(tmp_path / f"eva{BUNDLE_SUFFIX}"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import weakref
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from facestream.avatar.face_model import load_face_model
 from facestream.avatar.landmarks import detect_faces, find_landmarks
 from facestream.avatar.photo import PhotoError, read_photo
 from facestream.avatar.preview import FacePreview, parameter_vector
-from facestream.avatar.views import MAX_DIFFERENCE, choose, read_views, unlikeness
+from facestream.avatar.views import MAX_DIFFERENCE, PORTRAITS_TRIED, View, choose, read_views, unlikeness
 from numpy.typing import NDArray
 
 from tests.unit.test_avatar_photo import png_that_declares
@@ -29,8 +31,12 @@ MODEL = load_face_model()
 REST, SHUT, OPEN = DATA / "at_rest.jpg", DATA / "eyes_shut.jpg", DATA / "mouth_open.jpg"  # one person
 
 
+def views_of(path: Path) -> list[View]:
+    return [view for view, _ in read_views(path, MODEL)]
+
+
 def test_one_person_is_told_from_another() -> None:
-    rest, ben, shut, wide = (read_views(path, MODEL)[0] for path in (REST, PORTRAITS / "ben.jpg", SHUT, OPEN))
+    rest, ben, shut, wide = (views_of(path)[0] for path in (REST, PORTRAITS / "ben.jpg", SHUT, OPEN))
     for view in (shut, wide):
         assert unlikeness(rest, view) < MAX_DIFFERENCE
         assert unlikeness(ben, view) > MAX_DIFFERENCE
@@ -95,12 +101,16 @@ def test_real_lids_and_teeth_come_into_the_bundle(tmp_path: Path) -> None:
     assert load_bundle(again.path).manifest["source"] == bundle.manifest["source"]
 
 
-def clip(path: Path, frames: list[NDArray[np.uint8]], rate: int = 10) -> Path:
-    with av.open(str(path), "w") as container:
+def clip(
+    path: Path, frames: list[NDArray[np.uint8]], rate: int = 10, begin: int = 0, options: dict[str, str] | None = None
+) -> Path:
+    with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream("mpeg4", rate=rate)
-        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 768, 768, "yuv420p", 8_000_000
-        for picture in frames:
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt, stream.bit_rate = "yuv420p", 8_000_000
+        for number, picture in enumerate(frames, start=begin * rate):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, rate)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
@@ -116,6 +126,9 @@ def test_a_clip_gives_portrait_and_lids(tmp_path: Path) -> None:
     assert views.blink is not None
 
 
+GREY = [np.full((128, 128, 3), 90, np.uint8)] * 30
+
+
 def test_clips_that_were_filmed_lying_down_are_set_upright(tmp_path: Path) -> None:
     """Phones do not turn the pictures but write a matrix into the file: ignored, no face would be found."""
     ada = cv2.resize(read_photo(REST), (768, 768), interpolation=cv2.INTER_AREA).astype(np.uint8)
@@ -124,7 +137,7 @@ def test_clips_that_were_filmed_lying_down_are_set_upright(tmp_path: Path) -> No
     matrix = data.index(b"tkhd") + 4 + 40
     data[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 768 << 16, 0, 1 << 30)  # clockwise
     path.write_bytes(data)
-    views = read_views(path, MODEL)
+    views = views_of(path)
     assert abs(views[0].angles[2]) < 5.0
 
 
@@ -159,19 +172,45 @@ def test_clips_that_would_fill_the_memory_are_refused(tmp_path: Path) -> None:
     bomb = png_that_declares(30000, 30000)
     told = film_of_pngs(tmp_path / "told.mov", [bomb], (30000, 30000))
     with pytest.raises(PhotoError, match=r"told\.mov: its pictures have 30000 x 30000 px \(900 million\)"):
-        read_views(told, MODEL)
+        views_of(told)
     # The container's own word is not to be trusted, nor the first picture for the others.
     for pictures in ([bomb], [small, small, bomb]):
         with pytest.raises(PhotoError, match=r"lying\.mov: .* has pictures of more than 40 million pixels"):
-            read_views(film_of_pngs(tmp_path / "lying.mov", pictures, (64, 64)), MODEL)
+            views_of(film_of_pngs(tmp_path / "lying.mov", pictures, (64, 64)))
 
 
 def test_clips_of_every_container_are_looked_at_evenly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """WebM tells no length of its pictures: taken for a minute, a blink in a short clip fell between the views."""
     monkeypatch.setattr(views_module, "_view", lambda name, *arguments, few: name)
-    frames = [np.full((768, 768, 3), 90, np.uint8)] * 30
     for file in ("three_seconds.mp4", "three_seconds.mkv"):
-        assert len(read_views(clip(tmp_path / file, frames), MODEL)) == 30
+        assert len(views_of(clip(tmp_path / file, GREY))) == 30
+
+
+def test_what_a_browser_recorded_is_looked_at_evenly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its WebM tells no length at all, and a later part of it does not begin at 0: three views, or none."""
+    monkeypatch.setattr(views_module, "_view", lambda name, *arguments, few: name)
+    assert len(views_of(clip(tmp_path / "live.mkv", GREY, options={"live": "1"}))) == 30
+    assert len(views_of(clip(tmp_path / "later.mkv", GREY, begin=100, options={"live": "1"}))) == 30
+
+
+def test_of_a_clip_only_the_pictures_that_may_be_chosen_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """48 pictures of 3000 x 1688 px are 0.7 GB, and 20 clips may be given: the machine stands still."""
+    pictures: list[weakref.ref[NDArray[np.uint8]]] = []
+    rest, shut, wide = (read_photo(path) for path in (REST, SHUT, OPEN))
+
+    def frames(path: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+        for number in range(12):
+            picture = (shut, rest, wide)[number % 3] + np.uint8(number // 3)
+            pictures.append(weakref.ref(picture))
+            yield f"{path.name} at {number} s", picture
+            assert sum(ref() is not None for ref in pictures) <= PORTRAITS_TRIED + 1  # and the one just seen
+
+    monkeypatch.setattr(views_module, "_frames", frames)
+    views = choose(Path("me.mp4"), [Path("more.mp4")], MODEL)
+    assert len(pictures) == 24
+    assert views.chosen.endswith((" at 1 s", " at 4 s", " at 7 s", " at 10 s"))
+    assert views.blink is not None
+    assert views.smile is not None
 
 
 def test_a_clip_without_a_face_is_refused(tmp_path: Path) -> None:

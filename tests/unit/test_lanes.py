@@ -29,5 +29,12 @@ def test_volta_has_the_last_tensorrt_that_knows_it() -> None:
 def test_images_are_pinned(capsys: pytest.CaptureFixture[str]) -> None:
     """A tag that moves brings another TensorRT over night, and refuses every engine that was built."""
     assert all(":" in lane.image and not lane.image.endswith("latest") for lane in lanes.LANES.values())
-    lanes.main()
+    lanes.main([])
     assert len(capsys.readouterr().out.splitlines()) == len(lanes.LANES)
+
+
+def test_what_the_command_does_not_know_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who asks for one lane, or for help, would take the whole table for the answer."""
+    with pytest.raises(SystemExit):
+        lanes.main(["v100"])
+    assert "unrecognized arguments: v100" in capsys.readouterr().err

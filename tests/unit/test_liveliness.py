@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from facestream.contract import FRAME_RATE
+import soundfile
+from facestream.contract import FRAME_RATE, SAMPLE_RATE
+from facestream.errors import BadInput
 from facestream.parameters import INDEX, PARAMETERS
 
-from perf.liveliness import statistics
+from perf.liveliness import main, read_speech, statistics
 
 MINUTE = 60 * FRAME_RATE
 
@@ -53,3 +57,36 @@ def test_pitch_that_the_head_follows_is_explained_by_it() -> None:
     explained = statistics(frames, alone)["pitch_explained_by_head"]
     assert explained is not None
     assert explained < 0.05
+
+
+def test_speech_is_heard_as_a_session_hears_it(tmp_path: Path) -> None:
+    """Of a recording whose second channel is silent the session takes the first; half of it would be another voice."""
+    tone = (0.2 * np.sin(2 * np.pi * 220 * np.arange(SAMPLE_RATE) / SAMPLE_RATE)).astype(np.float32)
+    noise = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
+    soundfile.write(tmp_path / "a.WAV", np.stack([tone, np.zeros_like(tone)], 1), SAMPLE_RATE, subtype="FLOAT")
+    (tmp_path / "more").mkdir()
+    soundfile.write(tmp_path / "more" / "b.flac", noise, SAMPLE_RATE)
+    (tmp_path / "notes.txt").write_text("no sound")
+    with pytest.warns(UserWarning, match="channel"):
+        heard = read_speech([tmp_path], pause_seconds=0.5)
+    assert len(heard) == 3 * SAMPLE_RATE
+    for first, sound in ((0, tone), (1.5, noise)):
+        part = heard[int(first * SAMPLE_RATE) :][:SAMPLE_RATE]
+        assert np.sqrt((part**2).mean()) == pytest.approx(0.07, rel=1e-3)  # -23 dBFS
+        assert np.corrcoef(part, sound)[0, 1] > 0.999
+    soundfile.write(tmp_path / "c.aiff", noise, SAMPLE_RATE)
+    assert len(read_speech([tmp_path / "c.aiff"])) > SAMPLE_RATE  # named, so it is read whatever its ending
+
+
+def test_sound_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A traceback out of libsndfile does not say which of a hundred files is broken."""
+    with pytest.raises(BadInput, match=r"no \.wav, \.flac, \.ogg in"):
+        read_speech([tmp_path])
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    for given, complaint in ((tmp_path, "broken.wav cannot be read as sound"), (tmp_path / "absent.wav", "absent.wav")):
+        monkeypatch.setattr("sys.argv", ["liveliness", str(given)])
+        with pytest.raises(SystemExit):
+            main()
+        assert complaint in capsys.readouterr().err

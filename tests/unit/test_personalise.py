@@ -21,7 +21,7 @@ from facestream.avatar.photo import PhotoError  # noqa: E402
 from facestream.parameters import INDEX, PARAMETERS  # noqa: E402
 
 from export.ensembles import REPOSITORY  # noqa: E402
-from export.face.personal_video import Tracker, track  # noqa: E402
+from export.face.personal_video import Followed, Tracker, track  # noqa: E402
 from export.face.personalise import (  # noqa: E402
     Course,
     main,
@@ -60,8 +60,8 @@ def film(parameters: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.uint8]
     return frames
 
 
-def write_clip(path: Path, frames: np.ndarray[Any, Any]) -> Path:
-    with av.open(str(path), "w") as container:
+def write_clip(path: Path, frames: np.ndarray[Any, Any], options: dict[str, str] | None = None) -> Path:
+    with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream("libx264", rate=Fraction(30))
         stream.width, stream.height, stream.pix_fmt, stream.options = 512, 512, "yuv444p", {"crf": "8"}
         for frame in frames:
@@ -101,6 +101,19 @@ def test_somebody_else_and_too_little_are_refused(tmp_path: Path) -> None:
         track(tmp_path / "no.mp4", tracker, 100)
     with pytest.raises(PhotoError, match="no such file"):
         track(tmp_path / "absent.mp4", tracker, 100)
+
+
+def test_frames_are_spread_over_what_a_browser_recorded(tmp_path: Path) -> None:
+    """Its WebM tells neither length nor number: of five minutes the first eight seconds alone were learned from."""
+
+    class Follower:
+        def follow(self, picture: np.ndarray[Any, Any]) -> Followed:
+            return Followed(said(), np.zeros((256, 192, 3), np.uint8), 0.5, 0.1)
+
+    frames = np.full((128, 512, 512, 3), 90, np.uint8)
+    path = write_clip(tmp_path / "live.mkv", frames, {"live": "1"})
+    tracked = track(path, Follower(), 16)  # type: ignore[arg-type]
+    assert tracked.seconds == pytest.approx(np.arange(16) * 8 / 30, abs=0.01)
 
 
 def test_frames_that_judge_are_no_neighbours_of_those_learned_from() -> None:

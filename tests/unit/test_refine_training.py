@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed: pip install -e
 from facestream.parameters import INDEX, PARAMETERS  # noqa: E402
 from torch import Tensor  # noqa: E402
 
+from export.face.refine import rough_canvas as rough_canvas_module  # noqa: E402
 from export.face.refine.augmentation import (  # noqa: E402
     Batch,
     augmented,
@@ -25,9 +27,10 @@ from export.face.refine.augmentation import (  # noqa: E402
     on_photo,
     toned,
 )
+from export.face.refine.canvas_sources import ROOT, canvas_sources  # noqa: E402
 from export.face.refine.evaluate import similarity, steepness  # noqa: E402
 from export.face.refine.loss import refiner_loss, with_own_detail  # noqa: E402
-from export.face.refine.rough_canvas import SOURCES, PersonError, people, rough_canvas  # noqa: E402
+from export.face.refine.rough_canvas import PersonError, people, rough_canvas  # noqa: E402
 from export.face.refine.train import fit, refined  # noqa: E402
 from export.face.refiner import Refiner  # noqa: E402
 
@@ -166,20 +169,45 @@ def test_incomplete_people_are_named(tmp_path: Path) -> None:
         rough_canvas(folder, tmp_path / "rough")
 
 
-def test_the_canvas_is_drawn_anew_after_any_change_of_what_it_is_made_by() -> None:
+def test_the_canvas_is_drawn_anew_after_any_change_of_what_it_is_made_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A refiner would learn on the canvases of a mask of hair that nobody makes any more."""
+    source, drawn = tmp_path / "source.py", 0
+
+    def draw(avatar: object, parameters: object) -> dict[str, object]:
+        nonlocal drawn
+        drawn += 1
+        return {"flow": np.zeros(drawn)}
+
+    cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((512, 512, 3), np.uint8))
+    monkeypatch.setattr(rough_canvas_module, "canvas_sources", lambda: [source])
+    monkeypatch.setattr(rough_canvas_module, "make_avatar", lambda photo: {})
+    monkeypatch.setattr(rough_canvas_module, "draw", draw)
+    for text, times in (("1", 1), ("1", 1), ("2", 2)):
+        source.write_text(text)
+        rough_canvas_module._sources.cache_clear()
+        made = rough_canvas_module._drawn(tmp_path, np.zeros((1, len(PARAMETERS)), np.float32), tmp_path / "kept.npz")
+        assert len(made["flow"]) == drawn == times
+    rough_canvas_module._sources.cache_clear()
+
+
+def test_what_the_canvas_is_made_by_is_found() -> None:
+    """A file that is missed changes the canvas, and nobody draws it anew."""
     root = Path(__file__).parents[2]
-    waiting, found = ["layers", "lip_closing"], set()
-    while waiting:
-        name = waiting.pop()
-        path = root / "client" / "facestream" / "avatar" / f"{name}.py"
-        if name in found or not path.is_file():
-            continue
-        found.add(name)
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module == "facestream.avatar":
-                waiting += [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("facestream.avatar."):
-                waiting.append(str(node.module).rpartition(".")[2])
-    assert {f"client/facestream/avatar/{name}.py" for name in found} <= set(SOURCES)
-    assert all((root / source).is_file() for source in SOURCES)
+    found = {str(path.relative_to(root)) for path in canvas_sources()}
+    face = ("face_geometry", "renderer", "eyes_window", "mouth_window", "mouth_interior", "canvas_layers", "fields")
+    avatar = ("fit", "layers", "layers_eyes", "lid_travel", "lip_closing", "hair", "matte", "photo", "picture_header")
+    assert {f"export/face/{name}.py" for name in face} <= found
+    assert {f"client/facestream/avatar/{name}.py" for name in avatar} <= found
+    assert {"client/facestream/parameters.py", "client/facestream/contract.py"} <= found
+    assert {"export/face/refine/rough_canvas.py", "export/face/mouth_interior.png"} <= found
+    assert {"client/facestream/avatar/face_model.npz"} <= found
+    networks = ("face_detection_short_range", "face_landmark_with_attention", "selfie_segmentation")
+    assert {f"client/facestream/avatar/mediapipe/{name}.tflite" for name in networks} <= found
+    # What was imported to draw is among them, but for the networks that better what was drawn.
+    command = f"import sys, {ROOT}; print(*(getattr(m, '__file__', '') or '' for m in list(sys.modules.values())))"
+    loaded = subprocess.run([sys.executable, "-c", command], cwd=root, capture_output=True, text=True, check=True)
+    own = {Path(path) for path in loaded.stdout.split() if Path(path).is_relative_to(root)}
+    sources = {str(path.relative_to(root)) for path in own if ".venv" not in path.parts}
+    assert sources - found <= {"export/face/refiner.py", "export/face/refine/__init__.py"}

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from facestream.avatar.bundle import Bundle, BundleError
+from facestream.avatar.bundle import Bundle, BundleError, rebuild_command
 
 SERVED = "refiner_weights.txt"
+
+TUNE_AGAIN = "tune it again with `python -m export.face.personalise`"
+"""What to do with a bundle whose adapter fits no more, or is gone."""
 
 
 def check_adapter(bundle: Bundle, store: Path) -> None:
@@ -39,8 +42,8 @@ def check_adapter(bundle: Bundle, store: Path) -> None:
     if own != served:
         raise BundleError(
             f"avatar {bundle.name!r} was tuned to weights {own or 'that it does not name'} of the learned renderer, and"
-            f" this server has {served}: tune it again with `python -m export.face.personalise`, or take the tuning out"
-            f" with `facestream avatar rebuild {bundle.name}.avatar`"
+            f" this server has {served}: {TUNE_AGAIN}, or take the tuning out with"
+            f" {rebuild_command(bundle.file)}"
         )
 
 

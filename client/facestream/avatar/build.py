@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from facestream.avatar.adapter import TUNE_AGAIN
 from facestream.avatar.bundle import BUNDLE_SUFFIX, BundleError, load_bundle, make_manifest, read_portrait, save_bundle
 from facestream.avatar.closed_lids import real_lids
 from facestream.avatar.enamel import real_enamel
@@ -76,9 +77,18 @@ def build_avatar(
         views = choose(photo, also, model)
     else:
         views = Views(prepare_portrait(read_photo(photo), model), photo.name)
-    label = _Label(name, licence, consent, photo.name, hashlib.sha256(photo.read_bytes()).hexdigest())
+    label = _Label(name, licence, consent, photo.name, _sha256(photo))
     path = output / f"{name}{BUNDLE_SUFFIX}" if output.is_dir() else output
     return _build(views, model, path, label, began)
+
+
+def _sha256(path: Path) -> str:
+    """Read in blocks: a clip may have gigabytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def rebuild_avatar(bundle: Path, output: Path) -> Built:
@@ -107,7 +117,7 @@ def rebuild_avatar(bundle: Path, output: Path) -> Built:
     lost = [what for what in FROM_OTHERS if measured.get(what)]
     notes = [f"{' and '.join(lost)} of other pictures are not in the bundle: build it from them again"] if lost else []
     if _tuned(bundle):
-        notes.append("it was tuned to its person's own video, which is undone: tune it again")
+        notes.append(f"it was tuned to its person's own video, which is undone: {TUNE_AGAIN}")
     of_photo = {
         name: float(value)
         for name in OF_THE_PHOTO

@@ -58,7 +58,10 @@ class BundleError(FacestreamError, ValueError):
 class Bundle:
     """A loaded avatar."""
 
+    file: str
+    """Name of its file, without the folder: by that a server knows it."""
     name: str
+    """What its maker named it."""
     tensors: Mapping[str, NDArray[Any]]
     """Read-only arrays, named, typed and shaped as AVATAR_TENSORS says."""
     manifest: Mapping[str, Any]
@@ -161,7 +164,7 @@ def load_bundle(path: Path) -> Bundle:
         name = check_avatar_name(manifest["name"])
     except ValueError as error:
         raise BundleError(f"{path}: {error}") from error
-    return Bundle(name, MappingProxyType(tensors), MappingProxyType(manifest))
+    return Bundle(path.name, name, MappingProxyType(tensors), MappingProxyType(manifest))
 
 
 def read_manifest(path: Path) -> Mapping[str, Any]:
@@ -184,6 +187,11 @@ def read_portrait(path: Path) -> tuple[NDArray[np.uint8], Mapping[str, Any]]:
     except ValueError as error:
         raise BundleError(f"{path}: {error}") from error
     return np.ascontiguousarray(photo.transpose(1, 2, 0)).astype(np.uint8), MappingProxyType(manifest)
+
+
+def rebuild_command(file: str) -> str:
+    """The command, as text quotes it, that makes a bundle again from the photo in it: see `build.rebuild_avatar`."""
+    return f"`facestream avatar rebuild {file}`"
 
 
 def check_tensors(tensors: Mapping[str, NDArray[Any]]) -> None:
@@ -270,7 +278,7 @@ def _manifest(path: Path, archive: zipfile.ZipFile, oldest: int = VERSION) -> di
     if version < oldest:
         raise BundleError(
             f"{path}: has version {version}, expected {VERSION};"
-            f" build it again from the photo that it holds: facestream avatar rebuild {path.name}"
+            f" build it again from the photo that it holds with {rebuild_command(path.name)}"
         )
     for key, kind in (("name", str), ("licence", str), ("consent", str), ("warnings", list), ("tensors", dict)):
         if not isinstance(manifest.get(key), kind):

@@ -88,10 +88,11 @@ class Face:
     """The landmark network's own certainty, 0..1, that its crop shows a face."""
 
 
-def _file(name: str) -> Path:
+def network_file(name: str) -> Path:
+    """The file of one of MediaPipe's networks; FileNotFoundError if the package lacks it."""
     path = MODELS / f"{name}.tflite"
     if not path.is_file():
-        raise FileNotFoundError(f"landmark network {path} is missing: the package is incomplete, install it again")
+        raise FileNotFoundError(f"network {path} is missing: the package is incomplete, install it again")
     return path
 
 
@@ -104,10 +105,10 @@ def _network(
     if outputs:
         with tempfile.TemporaryDirectory() as folder:  # OpenVINO reads this format from files only
             part = Path(folder) / "part.tflite"
-            part.write_bytes(cut_subgraph(_file(name).read_bytes(), inputs, outputs))
+            part.write_bytes(cut_subgraph(network_file(name).read_bytes(), inputs, outputs))
             model = core.read_model(part)
     else:
-        model = core.read_model(_file(name))
+        model = core.read_model(network_file(name))
     compiled = core.compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"})
 
     def run(array: Floats) -> list[Floats]:

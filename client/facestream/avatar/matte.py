@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from facestream.avatar import landmark_topology as topology
-from facestream.avatar.landmarks import MODELS
+from facestream.avatar.landmarks import network_file
 from facestream.avatar.tflite_subgraph import cut_subgraph
 from facestream.contract import FRAME_SIZE
 
@@ -76,9 +76,7 @@ class _Segmentation(NamedTuple):
 
 @cache
 def _network() -> _Segmentation:
-    path = MODELS / "selfie_segmentation.tflite"
-    if not path.is_file():
-        raise FileNotFoundError(f"segmentation network {path} is missing: the package is incomplete, install it again")
+    path = network_file("selfie_segmentation")
     core = openvino.Core()
     settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     parts = []

@@ -90,32 +90,54 @@ def read_photo(path: Path) -> Image:
     try:
         header = read_header(path)
     except DecompressionBombError as error:
-        raise PhotoError(f"{path}: {error} Save it smaller") from error
+        raise _too_large(path, str(error).rstrip(".")) from error
     unreadable = f"{path}: is not a picture that can be read; save it as JPEG or PNG (HEIC is not supported)"
     if header is None:
         raise PhotoError(unreadable)
-    if header.width * header.height > MAX_PIXELS:
-        raise PhotoError(
-            f"{path}: declares {header.width} x {header.height} px ({header.width * header.height / 1e6:.0f} million),"
-            f" expected at most {MAX_PIXELS / 1e6:.0f} million; save it smaller"
-        )
+    check_pixels(path, "declares", header.width, header.height, MAX_PIXELS)
     data = np.fromfile(path, dtype=np.uint8)
     try:
         picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
-        whole = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if header.transparent else None
+        told = cv2.imdecodeWithMetadata(data, flags=cv2.IMREAD_UNCHANGED) if header.transparent else None
     except cv2.error as error:
         raise PhotoError(f"{path}: cannot be decoded as a picture ({error.err})") from error
-    if picture is None or (header.transparent and whole is None):
+    if picture is None or (told is not None and told[0] is None):
         raise PhotoError(unreadable)
-    if whole is not None and whole.ndim == 3 and whole.shape[2] == 4 and whole.shape[:2] == picture.shape[:2]:
-        _lay_over_grey(picture, whole[..., 3:])
+    if told is not None and told[0].ndim == 3 and told[0].shape[2] == 4:
+        whole, kinds, blocks = told
+        _lay_over_grey(picture, _turned(np.ascontiguousarray(whole[..., 3]), dict(zip(kinds, blocks, strict=True))))
     return np.ascontiguousarray(shrunk(path, picture)[..., ::-1])
+
+
+def check_pixels(path: Path, told: str, width: int, height: int, most: int) -> None:
+    """PhotoError if a file is `told` to hold pictures of more than `most` pixels."""
+    if width * height > most:
+        raise _too_large(
+            path,
+            f"{told} {width} x {height} px ({width * height / 1e6:.0f} million), expected at most"
+            f" {most / 1e6:.0f} million",
+        )
+
+
+def _too_large(path: Path, what: str) -> PhotoError:
+    return PhotoError(f"{path}: {what}; save it smaller")
+
+
+def _turned(alpha: NDArray[Any], metadata: Mapping[int, Any]) -> NDArray[Any]:
+    """An alpha channel [H, W] turned as the EXIF among its picture's metadata asks."""
+    exif = cv2.IMAGE_METADATA_EXIF
+    if exif not in metadata:
+        return alpha
+    # OpenCV turns a picture of colours or greys, but none with an alpha channel. So that becomes a picture of greys.
+    quick = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+    _, grey = cv2.imencodeWithMetadata(".png", alpha, [exif], [metadata[exif]], quick)
+    return np.asarray(cv2.imdecode(grey, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH))
 
 
 def _lay_over_grey(picture: NDArray[Any], alpha: NDArray[Any]) -> None:
     for row in range(0, len(picture), 256):  # in bands, since floats of a whole phone's picture are several GB
         band = slice(row, row + 256)
-        share = alpha[band].astype(np.float32) / (65535.0 if alpha.dtype == np.uint16 else 255.0)
+        share = alpha[band, :, None].astype(np.float32) / (65535.0 if alpha.dtype == np.uint16 else 255.0)
         picture[band] = np.round(picture[band] * share + 128.0 * (1.0 - share))
 
 

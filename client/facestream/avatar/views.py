@@ -4,22 +4,24 @@ A portrait at rest hides teeth and lids. Another picture may show them: a smile,
 pictures is checked first: they have to show the same person, as far as the bones of the face and the skin can tell.
 That notices a wrong file, not a lookalike: there is no network for recognising faces here, and people of a like build
 pass for each other.
+
+The pictures are gone through one by one, and few are kept: 48 frames of one clip take up to 1.3 GB.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from facestream.avatar import landmark_topology as topology
-from facestream.avatar.clip import open_clip, upright
+from facestream.avatar.clip import read_clip, upright
 from facestream.avatar.face_model import FaceModel
 from facestream.avatar.landmarks import LOOKS, detect_faces, find_landmarks
 from facestream.avatar.photo import (
@@ -49,6 +51,8 @@ CLIP_FRAMES = 48
 CLIP_SECONDS = 60.0
 """... over so much of its beginning."""
 MAX_PICTURES = 20
+PORTRAITS_TRIED = 4
+"""So many of the best views are tried as the portrait, one after the other; only their pictures are kept whole."""
 
 FEW_LOOKS = LOOKS[::6]
 """Frames are many, and one is as good as its neighbour."""
@@ -83,8 +87,6 @@ class View:
 
     name: str
     """The file's name, and the second of a clip."""
-    photo: Image
-    """RGB [H, W, 3]."""
     landmarks: Floats
     """[478, 3] px."""
     angles: tuple[float, float, float]
@@ -93,11 +95,13 @@ class View:
     """See photo.mouth_gap."""
     opening: tuple[float, float]
     """See photo.eye_opening, of the right eye and of the left."""
+    skin: Floats
+    """Median of the cheeks in CIE Lab [3]."""
 
     @property
     def size(self) -> float:
         """Pixels from eyes to mouth."""
-        return float(np.linalg.norm(mouth_point(self.landmarks) - eye_point(self.landmarks)))
+        return _eyes_to_mouth(self.landmarks)
 
 
 @dataclass(frozen=True)
@@ -115,39 +119,87 @@ class Views:
     """What was taken from where, and what could not be used."""
 
 
-def read_views(path: Path, model: FaceModel) -> list[View]:
-    """All views that a file has: one of a picture, up to CLIP_FRAMES of a clip; those without a clear face left out.
+@dataclass
+class _Candidate:
+    """A view that may become the portrait."""
+
+    cost: float
+    view: View
+    photo: Image
+    """RGB [H, W, 3]."""
+
+
+@dataclass(frozen=True)
+class _Aligned:
+    """A view that may lend something to the portrait."""
+
+    view: View
+    picture: tuple[Image, Floats]
+    """The aligned picture [512, 512, 3] and the landmarks in it."""
+
+
+class _Sifted:
+    """What is kept of all views while they are gone through: of most of them no picture."""
+
+    def __init__(self) -> None:
+        self.views: list[View] = []
+        self.candidates: list[_Candidate] = []
+        """The PORTRAITS_TRIED best, the best first."""
+        self.smile: _Aligned | None = None
+        """The best."""
+        self.shut: list[_Aligned] = []
+        """All with shut eyes: which one will do depends on the portrait."""
+
+    def add(self, view: View, photo: Image) -> None:
+        """Keep of a view and its picture what may be needed."""
+        self.views.append(view)
+        image, points, outside = align(photo, view.landmarks)
+        aligned = _Aligned(view, (image, points))
+        candidates = [*self.candidates, _Candidate(_cost(view, sharpness(image, points), outside), view, photo)]
+        self.candidates = nsmallest(PORTRAITS_TRIED, candidates, key=lambda candidate: candidate.cost)
+        if view.gap > SMILE_GAP and view.size > 40.0:
+            known = [self.smile] if self.smile else []
+            self.smile = min([*known, aligned], key=lambda other: _cost_of_smile(other.view))
+        if max(view.opening) < CLOSED_EYES:
+            self.shut.append(aligned)
+
+
+def read_views(path: Path, model: FaceModel) -> Iterator[tuple[View, Image]]:
+    """All views that a file has, each with its picture, RGB [H, W, 3]; those without a clear face are left out.
+
+    There is one of a picture and there are up to CLIP_FRAMES of a clip.
 
     Raises:
         PhotoError: the file cannot be read, or no view shows one face clearly.
     """
-    if path.suffix.lower() in CLIPS:
-        found = [view for name, frame in _frames(path) if (view := _view(name, frame, model, few=True)) is not None]
-        if not found:
-            raise PhotoError(f"{path}: no frame of the clip shows one face clearly")
-        return found
-    view = _view(path.name, read_photo(path), model, few=False)
-    if view is None:
-        raise PhotoError(f"{path}: does not show exactly one face clearly")
-    return [view]
+    if path.suffix.lower() not in CLIPS:
+        photo = read_photo(path)
+        view = _view(path.name, photo, model, few=False)
+        if view is None:
+            raise PhotoError(f"{path}: does not show exactly one face clearly")
+        yield view, photo
+        return
+    found = False
+    for name, frame in _frames(path):
+        if (view := _view(name, frame, model, few=True)) is not None:
+            found = True
+            yield view, frame
+    if not found:
+        raise PhotoError(f"{path}: no frame of the clip shows one face clearly")
 
 
 def _frames(path: Path) -> Iterator[tuple[str, Image]]:
-    with open_clip(path) as (container, stream):
-        # Matroska and WebM tell the length of the whole alone.
-        if stream.duration and stream.time_base:
-            length = float(stream.duration * stream.time_base)
-        else:
-            length = container.duration / av.time_base if container.duration else CLIP_SECONDS
-        step = min(max(length, 0.1), CLIP_SECONDS) / CLIP_FRAMES
-        due, count = 0.0, 0
-        for frame in container.decode(stream):
-            time = float(frame.time or 0.0)
-            if time > CLIP_SECONDS or count >= CLIP_FRAMES:
-                break
-            if time + 1e-6 >= due:
-                yield f"{path.name} at {time:.1f} s", shrunk(path, upright(frame))
-                due, count = time + step, count + 1
+    clip = read_clip(path)
+    step = min(max(clip.seconds, 0.1), CLIP_SECONDS) / CLIP_FRAMES
+    begin, due, count = None, 0.0, 0
+    for frame in clip.frames():
+        time = float(frame.time or 0.0)
+        begin = time if begin is None else begin  # a part of a longer recording goes on with its clock
+        if time - begin > CLIP_SECONDS or count >= CLIP_FRAMES:
+            break
+        if time + 1e-6 >= due:
+            yield f"{path.name} at {time:.1f} s", shrunk(path, upright(frame))
+            due, count = time + step, count + 1
 
 
 def _view(name: str, photo: Image, model: FaceModel, *, few: bool) -> View | None:
@@ -158,10 +210,17 @@ def _view(name: str, photo: Image, model: FaceModel, *, few: bool) -> View | Non
         return None
     largest = max(faces, key=lambda face: face.box[2] * face.box[3])
     face = find_landmarks(photo, largest, FEW_LOOKS if few else LOOKS)
-    if face.presence < 0.5:
-        return None
-    points = face.landmarks
-    return View(name, photo, points, head_angles(points, model), mouth_gap(points), eye_opening(points))
+    return view_of(name, photo, face.landmarks, model) if face.presence >= 0.5 else None
+
+
+def view_of(name: str, photo: Image, landmarks: Floats, model: FaceModel) -> View:
+    """What a picture, RGB uint8 [H, W, 3], tells by the landmarks of the face in it, float32 [478, 3] px."""
+    angles, gap, opening = head_angles(landmarks, model), mouth_gap(landmarks), eye_opening(landmarks)
+    return View(name, landmarks, angles, gap, opening, _skin(photo, landmarks))
+
+
+def _eyes_to_mouth(landmarks: Floats) -> float:
+    return float(np.linalg.norm(mouth_point(landmarks) - eye_point(landmarks)))
 
 
 def choose(photo: Path, others: Sequence[Path], model: FaceModel) -> Views:
@@ -177,20 +236,24 @@ def choose(photo: Path, others: Sequence[Path], model: FaceModel) -> Views:
     """
     if len(others) >= MAX_PICTURES:
         raise PhotoError(f"{1 + len(others)} files: at most {MAX_PICTURES} pictures and clips are read")
-    first = read_views(photo, model)
-    views = [*first, *(view for path in others for view in read_views(path, model))]
-    ranked = sorted(views, key=lambda view: _cost(view) - (1.0 if len(first) == 1 and view is first[0] else 0.0))
-    portrait, best, refusal = None, ranked[0], None
-    for best in ranked[:4]:
+    sifted = _Sifted()
+    for path in (photo, *others):
+        for view, picture in read_views(path, model):
+            sifted.add(view, picture)
+        if len(sifted.views) == 1:  # of the first file: its owner chose it
+            sifted.candidates[0].cost -= 1.0
+    portrait, best, refusal = None, sifted.views[0], None
+    for candidate in sifted.candidates:
+        best = candidate.view
         try:
-            portrait = prepare_portrait(best.photo, model)
+            portrait = prepare_portrait(candidate.photo, model)
             break
         except PhotoError as error:
             refusal = refusal or PhotoError(f"{best.name}: {error}")
     if portrait is None:
         assert refusal is not None
         raise refusal
-    for view in views:
+    for view in sifted.views:
         difference = unlikeness(best, view)
         limit = MAX_DIFFERENCE + TURNED_DIFFERENCE * max(max(map(abs, view.angles[:2])) - STRAIGHT_DEG, 0.0)
         if difference > limit:
@@ -198,28 +261,27 @@ def choose(photo: Path, others: Sequence[Path], model: FaceModel) -> Views:
                 f"{view.name} does not show the same person as {best.name}, it seems (difference {difference:.2f}, at"
                 f" most {limit:.2f}); leave it out"
             )
-    notes = [] if best is first[0] else [f"the portrait is {best.name}"]
-    smiles = sorted((view for view in views if view.gap > SMILE_GAP and view.size > 40.0), key=_cost_of_smile)
-    blinks = sorted((view for view in views if _shut(view, best)), key=lambda view: max(view.opening))
-    smile = align(smiles[0].photo, smiles[0].landmarks)[:2] if smiles else None
-    blink = align(blinks[0].photo, blinks[0].landmarks)[:2] if blinks else None
-    if blinks:
-        notes.append(f"closed lids are those of {blinks[0].name}")
-    unused = len(views) - len({id(view) for view in (best, *smiles[:1], *blinks[:1])})
+    notes = [] if best is sifted.views[0] else [f"the portrait is {best.name}"]
+    blinks = [aligned for aligned in sifted.shut if _lids_fit(aligned.view, best)]
+    blink = min(blinks, key=lambda aligned: max(aligned.view.opening), default=None)
+    if blink is not None:
+        notes.append(f"closed lids are those of {blink.view.name}")
+    used = [best, *(aligned.view for aligned in (sifted.smile, blink) if aligned is not None)]
+    unused = len(sifted.views) - len(set(map(id, used)))
     if unused and not any(path.suffix.lower() in CLIPS for path in (photo, *others)):
-        notes.append(f"{unused} of the {len(views)} pictures added nothing")
-    return Views(portrait, best.name, smile, blink, tuple(notes))
+        notes.append(f"{unused} of the {len(sifted.views)} pictures added nothing")
+    smile = sifted.smile.picture if sifted.smile else None
+    return Views(portrait, best.name, smile, blink.picture if blink else None, tuple(notes))
 
 
-def _cost(view: View) -> float:
-    """How far a view is from a portrait: straight, lips closed, eyes open, sharp and large."""
+def _cost(view: View, sharp: float, outside: float) -> float:
+    """How far a view is from a portrait: straight, lips closed, eyes open, large, sharp and nothing of it `outside`."""
     yaw, pitch, roll = view.angles
     cost = (yaw / 6.0) ** 2 + (pitch / 8.0) ** 2 + (roll / 15.0) ** 2
     cost += 0.5 * max(view.gap / MAX_MOUTH_GAP[0] - 1.0, 0.0)
     cost += 40.0 * max(0.22 - min(view.opening), 0.0)
     cost += 3.0 * max(1.0 - view.size / MIN_EYE_TO_MOUTH_PX[0], 0.0)
-    image, points, outside = align(view.photo, view.landmarks)
-    return cost + 2.0 * max(1.0 - sharpness(image, points) / 3.0, 0.0) + 8.0 * outside
+    return cost + 2.0 * max(1.0 - sharp / 3.0, 0.0) + 8.0 * outside
 
 
 def _cost_of_smile(view: View) -> float:
@@ -227,10 +289,10 @@ def _cost_of_smile(view: View) -> float:
     return (view.angles[0] / 10.0) ** 2 + (view.angles[1] / 12.0) ** 2 + (abs(view.gap - 0.14) / 0.06) ** 2
 
 
-def _shut(view: View, portrait: View) -> bool:
+def _lids_fit(view: View, portrait: View) -> bool:
     near = abs(view.angles[0] - portrait.angles[0]) < SHUT_YAW_DEG
     near = near and abs(view.angles[1] - portrait.angles[1]) < SHUT_PITCH_DEG
-    return near and max(view.opening) < CLOSED_EYES and view.size > 0.6 * min(portrait.size, 100.0)
+    return near and view.size > 0.6 * min(portrait.size, 100.0)
 
 
 def unlikeness(a: View, b: View) -> float:
@@ -251,18 +313,17 @@ def _bones_apart(a: View, b: View) -> float:
 
 
 def _skin_apart(a: View, b: View) -> float:
-    apart = (_skin(a) - _skin(b)) * (1.0 / 3.0, 1.0, 1.0)
+    apart = (a.skin - b.skin) * (1.0 / 3.0, 1.0, 1.0)
     return float(np.linalg.norm(apart))
 
 
-def _skin(view: View) -> Floats:
-    """Median of the cheeks in CIE Lab [3]."""
-    reach = max(int(0.06 * view.size), 1)
-    height, width = view.photo.shape[:2]
+def _skin(photo: Image, landmarks: Floats) -> Floats:
+    reach = max(int(0.06 * _eyes_to_mouth(landmarks)), 1)
+    height, width = photo.shape[:2]
     samples = []
-    for x, y in np.round(view.landmarks[list(topology.CHEEKS), :2]).astype(int):
+    for x, y in np.round(landmarks[list(topology.CHEEKS), :2]).astype(int):
         x, y = int(np.clip(x, reach, width - 1 - reach)), int(np.clip(y, reach, height - 1 - reach))
-        samples.append(view.photo[y - reach : y + reach + 1, x - reach : x + reach + 1].reshape(-1, 3))
+        samples.append(photo[y - reach : y + reach + 1, x - reach : x + reach + 1].reshape(-1, 3))
     median = np.median(np.concatenate(samples), axis=0).astype(np.float32) / np.float32(255.0)
     colour: Floats = cv2.cvtColor(median[None, None], cv2.COLOR_RGB2LAB)[0, 0].astype(np.float64)
     return colour

@@ -29,42 +29,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from export.face.export import INPUTS, OUTPUTS, make_stage
+from export.face.refine.canvas_sources import canvas_sources
 from export.face.renderer import Renderer
 
 PEOPLE: Final = Path("build/people")
 ROUGH: Final = Path("build/face/rough")
-
-SOURCES: Final = (
-    "export/face/face_geometry.py",
-    "export/face/renderer.py",
-    "export/face/eyes_window.py",
-    "export/face/mouth_window.py",
-    "export/face/canvas_layers.py",
-    "export/face/fields.py",
-    "export/face/mouth_interior.png",
-    "client/facestream/avatar/face_model.npz",
-    "client/facestream/avatar/face_model.py",
-    "client/facestream/avatar/fit.py",
-    "client/facestream/avatar/glasses.py",
-    "client/facestream/avatar/hair.py",
-    "client/facestream/avatar/landmark_topology.py",
-    "client/facestream/avatar/landmarks.py",
-    "client/facestream/avatar/layers.py",
-    "client/facestream/avatar/layers_canvas.py",
-    "client/facestream/avatar/layers_constants.py",
-    "client/facestream/avatar/layers_eyes.py",
-    "client/facestream/avatar/layers_head.py",
-    "client/facestream/avatar/layers_nodes.py",
-    "client/facestream/avatar/layers_raster.py",
-    "client/facestream/avatar/layers_seams.py",
-    "client/facestream/avatar/lid_travel.py",
-    "client/facestream/avatar/lip_closing.py",
-    "client/facestream/avatar/matte.py",
-    "client/facestream/avatar/photo.py",
-    "client/facestream/avatar/picture_header.py",
-    "client/facestream/avatar/tflite_subgraph.py",
-)
-"""Files that the rough canvas depends on; a test holds them to what `layers` and `lip_closing` import."""
 
 FRAME_LEFT: Final = 148
 FRAME_TOP: Final = 160
@@ -182,7 +151,7 @@ def _drawn(person: Path, parameters: NDArray[np.float32], kept: Path) -> dict[st
 
 @cache
 def _sources() -> bytes:
-    return b"".join(Path(source).read_bytes() for source in SOURCES)
+    return b"".join(path.read_bytes() for path in canvas_sources())
 
 
 def make_avatar(photo: Path) -> dict[str, NDArray[Any]]:
