@@ -12,7 +12,8 @@
 5. model_repository/{speech_encoder,expression}   its mean, held against torch               (export.speech.export)
 
 The better is the one with the higher `evaluate.merit` at the served look-ahead, by the means of both courses. Where no
-recorded speech can be fetched, it is exported as it is after 3.
+recorded speech can be fetched, it is exported as it is after 3. The recordings to judge by are fetched and aligned
+before all else, and all that the last stage will need is looked for: what is missing is told before the hours.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ from export.speech.corpus import __main__ as corpus
 from export.speech.corpus.recorded import RECORDED
 from export.speech.corpus.shard import shard_paths
 from export.speech.evaluate import evaluate, merit, recordings, write_rows
-from export.speech.export import REPOSITORY, export_stages
+from export.speech.export import REPOSITORY, check_places, check_size, copied_repository, export_stages
 from export.speech.export import main as export_main
 from export.speech.expression import TEMPORAL
+from export.speech.pretrained.encoder import PretrainedEncoder, read_checkpoint
 from export.speech.pretrained.frozen import default_checkpoint
 from export.speech.train import (
     GENTLE_RATE,
@@ -85,6 +87,21 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     if (options.encoder is None) != (options.layer is None):
         parser.error("--encoder and --layer go together: the checkpoint's folder, and the layer at which it is cut")
+    if options.clips is not None and options.encoder is not None:
+        parser.error("--clips goes with our own encoder, not with --encoder: nothing is chosen by judging there")
+    least = 1 if options.encoder is not None else STEPS // (2 * min(SYNTHETIC.steps + WITH_RECORDED.steps)) + 1
+    if options.steps < least:
+        parser.error(f"--steps is {options.steps}, expected at least {least}, or a course would have none")
+    clips: list[Any] = []
+    try:
+        if options.encoder is not None:
+            copied_repository(options.repository)
+            check_size(PretrainedEncoder(read_checkpoint(options.encoder), options.layer), options.layer)
+        else:
+            check_places(options.repository or REPOSITORY)
+            clips = recordings(options.clips, options.recordings)
+    except (ImportError, OSError, ValueError) as error:
+        parser.error(str(error))
     if options.encoder is not None:
         return _on_encoder(options)
 
@@ -92,7 +109,6 @@ def main(arguments: list[str] | None = None) -> int:
     shards = options.work / "corpus"
     if status := corpus.main(["--out", str(shards), "--scale", str(options.scale), "--seed", str(options.seed)]):
         return status
-    clips = recordings(options.clips, options.recordings)
     made: dict[str, list[Path]] = {}
     for temporal in TEMPORAL:
         print(f"2 of 5: training, {temporal}", flush=True)

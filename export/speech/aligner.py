@@ -40,8 +40,15 @@ class Aligner:
     """Forced alignment with the acoustic model and the dictionary of pocketsphinx's wheel, both English."""
 
     def __init__(self, *, wide: bool = False) -> None:
-        """Load the model; `wide` gives up no path, for languages whose sounds the English model finds unlikely."""
-        import pocketsphinx
+        """Load the model; `wide` gives up no path, for languages whose sounds the English model finds unlikely.
+
+        Raises:
+            ImportError: pocketsphinx is not installed.
+        """
+        try:
+            import pocketsphinx
+        except ImportError as error:
+            raise ImportError(f"{error}: pip install -e '.[judge]'") from error
 
         beams = WIDE if wide else {}
         self._decoder = pocketsphinx.Decoder(samprate=16000, lm=None, bestpath=False, loglevel="FATAL", **beams)
@@ -54,6 +61,8 @@ class Aligner:
         Raises:
             ValueError: the words do not fit the sound, or the dictionary lacks one.
         """
+        if not len(audio):
+            raise ValueError(f"there is no sound, expected the words {text!r}")
         raw = (np.clip(soxr.resample(audio, SAMPLE_RATE, 16000), -1, 1) * 32767).astype("<i2").tobytes()
         words = re.sub(r"[^a-z' ]+", " ", text.lower()).strip()
         try:

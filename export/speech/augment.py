@@ -21,6 +21,9 @@ MEL_RATE: Final = 120
 LEVELS: Final = (-26.0, 18.0)
 """Decibels by which passages are turned down and up, from their nominal -25 dBFS."""
 
+BACKGROUND_EVERY: Final = 5
+"""One passage in so many has a background of sounds that are no speech."""
+
 
 class Strength(NamedTuple):
     """How far passages are changed."""
@@ -79,9 +82,9 @@ class Augmenter(Draws):
         self.strength = strength
 
     def __call__(self, power: Tensor, background: Tensor | None = None) -> Augmented:
-        """Return a changed copy of mel `power` [batch, 64, steps] and how noisy it is.
+        """Return a changed copy of mel `power` [batch, 64, steps], at the level that it had, and how noisy it is.
 
-        `background` [few, 64, steps] is put under the last ones of the batch.
+        `background` [batch // BACKGROUND_EVERY, 64, steps] is put under every fifth passage.
         """
         power = self._vocal_tract(power)
         power = self._mostly("contrast", self._contrast(power), power)
@@ -99,7 +102,7 @@ class Augmenter(Draws):
         power = self._telephone(power)
         power = self._mostly("code", self._code(power), power)
         power = self._mostly("mask_band", self._mask_band(power), power)
-        return Augmented(self.at_any_level(power), noise)
+        return Augmented(power, noise)
 
     def at_any_level(self, power: Tensor) -> Tensor:
         """Return `power` [batch, 64, steps], each passage turned down or up within LEVELS."""
@@ -248,11 +251,12 @@ class Augmenter(Draws):
         return power + level * amount * voices
 
     def _add_background(self, power: Tensor, background: Tensor) -> Tensor:
-        """Put each `background` [few, 64, steps] under one of the last few passages, 0 .. 25 dB below it."""
-        few = len(background)
-        level = power[-few:].mean((1, 2), keepdim=True) / background.mean((1, 2), keepdim=True).clamp(min=1e-12)
-        under = power[-few:] + background * level * self._decibels(-self._uniform(0, 25, few, 1, 1))
-        return torch.cat([power[:-few], under])
+        """Put each `background` [few, 64, steps] under one of every fifth passage, 0 .. 25 dB below it."""
+        every = slice(BACKGROUND_EVERY - 1, None, BACKGROUND_EVERY)
+        level = power[every].mean((1, 2), keepdim=True) / background.mean((1, 2), keepdim=True).clamp(min=1e-12)
+        power = power.clone()
+        power[every] += background * level * self._decibels(-self._uniform(0, 25, len(background), 1, 1))
+        return power
 
     def _colour(self, batch: int, mels: int) -> Tensor:
         """Noise spectra [batch, mels] of mean 1, most of them falling towards the treble."""

@@ -13,6 +13,8 @@ from export.ensembles import ENSEMBLES, read_config, read_stages, wire
 
 STAGES: Final = ("speech_encoder", "expression")
 THREADS: Final = "intra_op_thread_count"
+MADE_FOR: Final = "# Made for "
+"""So begins a configuration that was written here."""
 
 
 def fitted(config: ModelConfig, size: int) -> ModelConfig:
@@ -34,15 +36,17 @@ def fit_configurations(repository: Path, size: int, title: str) -> None:
     """Write the configurations of both stages in `repository` where they change; `title` names the encoder in them.
 
     Raises:
-        ValueError: a configuration does not fit Triton's schema, or an ensemble cannot be wired any more.
+        FileNotFoundError: `repository` lacks one of the stages.
+        ValueError: a configuration does not fit Triton's schema, or an ensemble could not be wired any more; nothing
+            is written.
     """
-    for name in STAGES:
-        path = repository / name / "config.pbtxt"
-        config = read_config(path)
-        changed = fitted(config, size)
-        if changed != config:
-            head = f"# Made for {title}, by `python -m export.speech.export`.\n"
-            path.write_text(head + text_format.MessageToString(changed))
-    stages = read_stages(repository)
+    paths = {name: repository / name / "config.pbtxt" for name in STAGES}
+    changed = {name: fitted(read_config(path), size) for name, path in paths.items()}
+    stages = read_stages(repository) | changed
     for ensemble in ENSEMBLES:
         wire(ensemble, stages)
+    head = f"{MADE_FOR}{title}, by `python -m export.speech.export`.\n"
+    for name, path in paths.items():
+        another = path.read_text().startswith(MADE_FOR) and not path.read_text().startswith(head)
+        if another or changed[name] != read_config(path):
+            path.write_text(head + text_format.MessageToString(changed[name]))

@@ -3,7 +3,8 @@
     python -m export.speech.evaluate build/speech/tcn.pt build/speech/transformer.pt [--clips FOLDER] [--out FILE.json]
 
 It runs a network over whole recordings, which gives the faces that the server gives window by window, some hundred
-times faster. The recordings are what perf.lip_sync judges by default, or the folder's; nothing is learnt from them.
+times faster. The recordings are those of perf.lip_sync that choices may be made by, or the folder's; nothing is learnt
+from them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import torch
 from facestream.contract import CHUNK_SAMPLES, FRAME_RATE, WINDOW_SAMPLES
 
 from export.speech.expression import LOOKAHEADS
-from export.speech.train import Networks, trained
+from export.speech.networks import Networks
+from export.speech.train import trained
 
 
 def faces_of(networks: Networks, lookahead: int) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float64]]:
@@ -50,13 +52,17 @@ def evaluate(checkpoints: list[Path], clips: list[Any]) -> list[dict[str, Any]]:
     """Judge every look-ahead of every checkpoint on `clips` (perf.lip_sync's), as they are and in noise 10 dB below.
 
     Returns one row for each, printing it.
+
+    Raises:
+        FileNotFoundError: a checkpoint is missing; nothing is judged yet.
+        ValueError: one is of an expression stage for another encoder.
     """
     from perf import lip_sync
 
+    networks_of = {checkpoint: trained(checkpoint) for checkpoint in checkpoints}
     conditions = {"clean": clips, "white noise 10 dB below": [lip_sync.with_noise(10)(clip) for clip in clips]}
     rows: list[dict[str, Any]] = []
-    for checkpoint in checkpoints:
-        networks = trained(checkpoint)
+    for checkpoint, networks in networks_of.items():
         for lookahead in range(len(LOOKAHEADS)):
             for condition, heard in conditions.items():
                 judged = lip_sync.judge(heard, faces_of(networks, lookahead))
@@ -84,12 +90,21 @@ def write_rows(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def recordings(clips: Path | None, work: Path) -> list[Any]:
-    """Return the aligned clips of a folder, or of the judge's own recordings that choices may be made by."""
+    """Return the aligned clips of a folder, or of the judge's own recordings that choices may be made by.
+
+    Raises:
+        FileNotFoundError: the folder is none, or holds no clips.
+        ImportError: pocketsphinx, which aligns them, is not installed.
+        ValueError: there is no recording whose words fit its sound.
+    """
     from perf import lip_sync
 
     alignments = lip_sync.Alignments(work / "alignments.json")
     sets = {"clips": lip_sync.folder_set(clips)} if clips else lip_sync.default_sets(work)
-    return [clip for entries in sets.values() for clip in alignments.clips(entries)]
+    found = [clip for entries in sets.values() for clip in alignments.clips(entries)]
+    if not found:
+        raise ValueError(f"none of the recordings in {clips or work} can be judged by, expected at least one")
+    return found
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -100,6 +115,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, default=Path("build/perf"), help="folder for fetched recordings")
     parser.add_argument("--out", type=Path, help="write the rows here as JSON")
     options = parser.parse_args(arguments)
+    if missing := [str(checkpoint) for checkpoint in options.checkpoints if not checkpoint.is_file()]:
+        parser.error(f"CHECKPOINT {', '.join(missing)} is no file, expected what export.speech.train writes")
     torch.set_num_threads(1)
     rows = evaluate(options.checkpoints, recordings(options.clips, options.work))
     if options.out:

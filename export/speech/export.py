@@ -3,7 +3,8 @@
     python -m export.speech.export --checkpoint build/speech/tcn.pt
 
 writes model_repository/{speech_encoder,expression}/1/model.onnx: opset 18, fp32, one dynamic leading dimension named
-"batch", all else static, weights inside. It fails where an output differs from torch by more than TOLERANCE.
+"batch", all else static, weights inside. It fails where an output differs from torch by more than TOLERANCE, and leaves
+the repository as it was.
 
     python -m export.speech.export --encoder FOLDER --layer 6
 
@@ -29,7 +30,7 @@ import torch
 from facestream.contract import CHUNK_SAMPLES, EMBEDDING_SIZE, EMBEDDING_STEPS, SAMPLE_RATE, WINDOW_SAMPLES
 from torch import nn
 
-from export.speech.configuration import fit_configurations
+from export.speech.configuration import STAGES, fit_configurations
 from export.speech.expression import Expression
 from export.speech.train import trained
 
@@ -105,35 +106,98 @@ def largest_difference(path: Path, network: nn.Module, feed: Floats, batch: int)
     return found
 
 
+def check_places(repository: Path) -> None:
+    """Tell before hours of training what `export_stages` would lack after them.
+
+    Raises:
+        FileNotFoundError: `repository` lacks one of the stages, or SPEECH is not there.
+    """
+    for path in (*(repository / stage / "config.pbtxt" for stage in STAGES), SPEECH):
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} is missing, expected {repository} to be a model repository and the working folder the clone's"
+            )
+
+
+def check_size(encoder: nn.Module, layer: int) -> None:
+    """Raise ValueError where `encoder`, cut at `layer`, has more weights than one ONNX file holds."""
+    size = sum(parameter.numel() for parameter in encoder.parameters()) * 4
+    if size >= LARGEST_FILE:
+        raise ValueError(
+            f"--layer is {layer}, which makes a file of {size / 1e9:.1f} GB, expected less than "
+            f"{LARGEST_FILE / 1e9:.1f} GB, the most that one ONNX file holds: choose a lower layer"
+        )
+
+
+def copied_repository(named: Path | None) -> Path:
+    """Return the repository for a pretrained encoder: the one that is `named`, or COPIED_REPOSITORY.
+
+    Raises:
+        FileNotFoundError: it lacks one of the stages, or there is nothing to make it from.
+        ValueError: it is REPOSITORY, which keeps the small encoder.
+    """
+    repository = named or COPIED_REPOSITORY
+    if repository.resolve() == REPOSITORY.resolve():
+        raise ValueError(f"--repository is {repository}, which keeps the small encoder: name another folder")
+    check_places(repository if repository.exists() else REPOSITORY)
+    return repository
+
+
+def copy_repository(repository: Path) -> None:
+    """Make `repository` a copy of REPOSITORY, whole or not at all; one that is there stays as it is."""
+    if repository.exists():
+        print(f"{repository} is there already: stages other than {' and '.join(STAGES)} stay as they are", flush=True)
+        return
+    unfinished = repository.with_name(f"{repository.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.copytree(REPOSITORY, unfinished, ignore=shutil.ignore_patterns("__pycache__"))
+    unfinished.rename(repository)
+
+
 def export_stages(encoder: nn.Module, expression: Expression, size: int, repository: Path, title: str) -> bool:
     """Write both stages with embeddings of `size` into `repository`; return whether the files do as torch does.
 
-    `title` says in the configurations which encoder it is.
+    Where they do not, and where anything fails on the way, `repository` keeps what it had. `title` says in the
+    configurations which encoder it is.
+
+    Raises:
+        FileNotFoundError: `repository` lacks one of the stages, or SPEECH is not there.
+        ValueError: SPEECH is of another rate, or the configurations cannot be made to fit.
     """
-    encoder_path = repository / "speech_encoder" / "1" / "model.onnx"
-    expression_path = repository / "expression" / "1" / "model.onnx"
-    write_onnx(encoder, torch.zeros(2, WINDOW_SAMPLES), ["AUDIO_WINDOW"], ["EMBEDDING"], encoder_path)
-    write_onnx(
-        expression, torch.zeros(2, EMBEDDING_STEPS, size), ["EMBEDDING"], ["SPEECH_FACE", "VISEME"], expression_path
-    )
-    fit_configurations(repository, size, title)
+    check_places(repository)
     audio, rate = soundfile.read(SPEECH, dtype="float32")
     if rate != SAMPLE_RATE:
         raise ValueError(f"{SPEECH} has a rate of {rate} Hz, expected {SAMPLE_RATE}")
     sound = windows(audio)
-    with torch.inference_mode():
-        embeddings = np.concatenate([encoder(torch.from_numpy(sound[i : i + 8])) for i in range(0, len(sound), 8)])
-    tolerance = dict(TOLERANCE)
-    tolerance["EMBEDDING"] *= max(1.0, float(np.abs(embeddings).max()) / USUAL_EMBEDDING)
-    differences = largest_difference(encoder_path, encoder, sound, 8)
-    differences |= largest_difference(expression_path, expression, embeddings, 8)
-    for path in (encoder_path, expression_path):
-        print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
-    same = True
-    for name, difference in differences.items():
-        same &= difference <= tolerance[name]
-        print(f"{name}: torch and ONNX Runtime differ by {difference:.1e} at most, tolerance {tolerance[name]:.0e}")
-    return same
+    served = [repository / stage / "1" / "model.onnx" for stage in STAGES]
+    unchecked = [path.with_name("model.unchecked.onnx") for path in served]
+    encoder_path, expression_path = unchecked
+    try:
+        write_onnx(encoder, torch.zeros(2, WINDOW_SAMPLES), ["AUDIO_WINDOW"], ["EMBEDDING"], encoder_path)
+        write_onnx(
+            expression, torch.zeros(2, EMBEDDING_STEPS, size), ["EMBEDDING"], ["SPEECH_FACE", "VISEME"], expression_path
+        )
+        with torch.inference_mode():
+            embeddings = np.concatenate([encoder(torch.from_numpy(sound[i : i + 8])) for i in range(0, len(sound), 8)])
+        tolerance = dict(TOLERANCE)
+        tolerance["EMBEDDING"] *= max(1.0, float(np.abs(embeddings).max()) / USUAL_EMBEDDING)
+        differences = largest_difference(encoder_path, encoder, sound, 8)
+        differences |= largest_difference(expression_path, expression, embeddings, 8)
+        same = True
+        for name, difference in differences.items():
+            same &= difference <= tolerance[name]
+            print(f"{name}: torch and ONNX Runtime differ by {difference:.1e} at most, tolerance {tolerance[name]:.0e}")
+        if not same:
+            print(f"{repository} keeps the networks that it had", flush=True)
+            return False
+        fit_configurations(repository, size, title)
+        for path, checked in zip(served, unchecked, strict=True):
+            checked.replace(path)
+            print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+    finally:
+        for path in unchecked:
+            path.unlink(missing_ok=True)
+    return True
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -151,30 +215,25 @@ def main(arguments: list[str] | None = None) -> int:
     if (options.encoder is None) != (options.layer is None):
         parser.error("--encoder and --layer go together: the checkpoint's folder, and the layer at which it is cut")
     if options.encoder is None:
-        networks = trained(options.checkpoint or Path("build/speech/tcn.pt"))
         repository = options.repository or REPOSITORY
+        try:
+            check_places(repository)
+            networks = trained(options.checkpoint or Path("build/speech/tcn.pt"))
+        except (FileNotFoundError, ValueError) as error:
+            parser.error(str(error))
         same = export_stages(networks.encoder, networks.expression, EMBEDDING_SIZE, repository, "the small encoder")
         return int(not same)
 
-    from export.speech.pretrained.encoder import CheckpointError
     from export.speech.pretrained.frozen import default_checkpoint, trained_on_encoder
 
-    repository = options.repository or COPIED_REPOSITORY
-    if repository.resolve() == REPOSITORY.resolve():
-        parser.error(f"--repository is {repository}, which keeps the small encoder: name another folder")
     checkpoint = options.checkpoint or default_checkpoint(options.encoder, options.layer)
     try:
+        repository = copied_repository(options.repository)
         encoder, expression = trained_on_encoder(checkpoint, options.encoder, options.layer)
-    except (CheckpointError, FileNotFoundError) as error:
+        check_size(encoder, options.layer)
+    except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))
-    size = sum(parameter.numel() for parameter in encoder.parameters()) * 4
-    if size >= LARGEST_FILE:
-        parser.error(
-            f"--layer is {options.layer}, which makes a file of {size / 1e9:.1f} GB, expected less than "
-            f"{LARGEST_FILE / 1e9:.1f} GB, the most that one ONNX file holds: choose a lower layer"
-        )
-    if not repository.exists():
-        shutil.copytree(REPOSITORY, repository, ignore=shutil.ignore_patterns("__pycache__"))
+    copy_repository(repository)
     title = f"{options.encoder.resolve().name}, cut at layer {options.layer}"
     return int(not export_stages(encoder, expression, encoder.size, repository, title))
 

@@ -22,7 +22,10 @@ from export.speech.transformer import TemporalTransformer
 WIDTH: Final = EMBEDDING_SIZE
 """Channels of the temporal model."""
 
-TEMPORAL: Final = {"tcn": TemporalConvolution, "transformer": TemporalTransformer}
+TEMPORAL: Final[dict[str, type[TemporalConvolution | TemporalTransformer]]] = {
+    "tcn": TemporalConvolution,
+    "transformer": TemporalTransformer,
+}
 """Temporal models by name; each takes its width and says its `reach`, the embedding steps of past that it needs."""
 
 SHUTTER: Final = (0.25, 0.5, 0.25)

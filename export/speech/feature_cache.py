@@ -9,7 +9,9 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,6 +32,20 @@ def cache_folder(corpus: Path, kind: str, *made_by: Part) -> Path:
 def fits(kept: Path, shard: Path) -> bool:
     """Whether `kept` is there and was computed after `shard` was written."""
     return kept.exists() and kept.stat().st_mtime > shard.stat().st_mtime
+
+
+@contextmanager
+def whole(kept: Path) -> Iterator[Path]:
+    """Give a path beside `kept` to write to; at the end what is there becomes `kept`, whole or not at all.
+
+    The path is this process's own: two trainings that begin side by side compute the same and must not meet in a file.
+    """
+    unfinished = kept.with_name(f"{kept.stem}.{os.getpid()}.tmp{kept.suffix}")
+    try:
+        yield unfinished
+        unfinished.replace(kept)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def digest(*parts: Part) -> str:

@@ -14,13 +14,11 @@ import torch
 from facestream.contract import SAMPLE_RATE
 from torch import Tensor
 
-from export.speech import phonemes, targets
+from export.speech import lossy, phonemes, room_tone, targets
 from export.speech.corpus.recorded import RECORDED
 from export.speech.corpus.shard import read_shard, shard_paths
-from export.speech.encoder import HOP, SPAN, LogMel
-from export.speech.feature_cache import cache_folder, fits
-from export.speech.lossy import CODINGS, coded, through_mp3
-from export.speech.room_tone import room_spectrum, room_tone
+from export.speech.encoder import HIGHEST_HZ, HOP, LOWEST_HZ, MELS, SPAN, LogMel
+from export.speech.feature_cache import cache_folder, fits, whole
 from export.speech.targets import curves, segments
 
 NOMINAL_DBFS: Final = -25.0
@@ -80,11 +78,11 @@ def stretches(path: Path) -> Iterator[Stretch]:
             spoken = np.asarray(soxr.resample(spoken, speed * SAMPLE_RATE, SAMPLE_RATE), np.float64)
         before, after = rng.uniform(0.1, 0.7), rng.uniform(0.2, 0.8)
         audio: npt.NDArray[np.float64] = np.pad(spoken, (int(before * SAMPLE_RATE), int(after * SAMPLE_RATE)))
-        room = room_spectrum(spoken) if people else None
+        room = room_tone.room_spectrum(spoken) if people else None
         if room is not None:
-            audio = audio + room_tone(room, len(audio), rng)
+            audio = audio + room_tone.room_tone(room, len(audio), rng)
         if people and number % 2:
-            audio = through_mp3(audio, *CODINGS[number // 2 % len(CODINGS)])
+            audio = lossy.through_mp3(audio, *lossy.CODINGS[number // 2 % len(lossy.CODINGS)])
         steps = len(audio) // (2 * HOP)
         audio = audio[: steps * 2 * HOP] + rng.normal(0, 1e-5, steps * 2 * HOP)
         # Step k ends with hop k, so a whole span less one hop comes before the first.
@@ -104,10 +102,7 @@ STRETCHES: Final = (
     NOMINAL_DBFS,
     HOP,
     SPAN,
-    coded,
-    through_mp3,
-    str(CODINGS),
-    room_spectrum,
+    lossy,
     room_tone,
     str(TAPE_SPEEDS),
 )
@@ -136,7 +131,7 @@ def load_corpus(folder: Path) -> list[Voice]:
         FileNotFoundError: `folder` holds no shard.
     """
     shards = shard_paths(folder)
-    cache = cache_folder(folder, "features", *STRETCHES, *TARGETS, LogMel)
+    cache = cache_folder(folder, "features", *STRETCHES, *TARGETS, LogMel, load_voice, MELS, LOWEST_HZ, HIGHEST_HZ)
     log_mel = LogMel()
     voices = []
     for shard in shards:
@@ -145,7 +140,6 @@ def load_corpus(folder: Path) -> list[Voice]:
             voices.append(Voice(**torch.load(kept)))
             continue
         voices.append(load_voice(shard, log_mel))
-        unfinished = kept.with_suffix(".tmp")
-        torch.save(vars(voices[-1]), unfinished)
-        unfinished.replace(kept)
+        with whole(kept) as unfinished:
+            torch.save(vars(voices[-1]), unfinished)
     return voices

@@ -39,7 +39,7 @@ SHOWN_WEIGHT: Final = 1.0
 REST_WEIGHT: Final = 1.0
 """Of an opening shown in silence."""
 
-LEVEL_WEIGHT: Final = 200.0
+LEVEL_WEIGHT: Final = 600.0
 """Of the difference between two answers to one passage at two levels."""
 
 OTHERS_WEIGHT: Final = 0.03

@@ -63,7 +63,7 @@ def optimisers(networks: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
     others: list[nn.Parameter] = []
     for name, parameter in networks.named_parameters():
         if parameter.requires_grad:
-            matrix = parameter.ndim >= 2 and "heads" not in name and "near" not in name
+            matrix = parameter.ndim >= 2 and "heads" not in name and "distances" not in name
             (hidden if matrix else others).append(parameter)
     found: list[torch.optim.Optimizer] = [torch.optim.AdamW(others, rate / 3, weight_decay=1e-2)]
     if hidden:

@@ -13,8 +13,11 @@ import tarfile
 from pathlib import Path
 
 
-def source_distribution(work: Path, requirement: str, sha256: str) -> Path:
+def source_distribution(work: Path, requirement: str, sha256: str, *, isolated: bool = True) -> Path:
     """Have pip fetch the source distribution of `requirement` (NAME==VERSION) once; return its unpacked folder.
+
+    pip asks each package of what kind it is, in an empty environment; where `isolated` is false, in this one: for those
+    that want NumPy before they answer.
 
     Raises:
         subprocess.CalledProcessError: pip cannot fetch it.
@@ -26,6 +29,8 @@ def source_distribution(work: Path, requirement: str, sha256: str) -> Path:
         archive = work / f"{folder.name}.tar.gz"
         if not archive.exists():
             command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
+            if not isolated:
+                command.append("--no-build-isolation")
             subprocess.run([*command, requirement, "--dest", str(work)], check=True)
         _check(archive, sha256)
         with tarfile.open(archive) as file:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from export.speech.augment import STRONG, Augmenter, Strength
+from export.speech.augment import BACKGROUND_EVERY, STRONG, Augmenter, Strength
 from export.speech.corpus.recorded import RECORDED
 from export.speech.encoder import LogMel
 from export.speech.features import Voice
@@ -73,7 +73,15 @@ def voice_weights(voices: Sequence[Voice | Sound]) -> Tensor:
     """How often each voice is drawn, by RECORDED_SHARE and the groups; within a group by the square root of length.
 
     So no voice drowns the others. A group without voices leaves its share to the others of its kind.
+
+    Raises:
+        ValueError: there is no voice, or one that no group names, which would never be drawn.
     """
+    groups_of_all = (*VOICE_GROUPS, *RECORDED_GROUPS)
+    if strange := [voice.name for voice in voices if not voice.name.startswith(groups_of_all)]:
+        raise ValueError(f"the voices {', '.join(strange)} are of no group, expected one of {', '.join(groups_of_all)}")
+    if not voices:
+        raise ValueError(f"there is no voice to train on, expected shards of {', '.join(groups_of_all)}")
     recorded = RECORDED_SHARE if any(voice.name.startswith(RECORDED) for voice in voices) else 0.0
     weights = torch.zeros(len(voices))
     for whole, groups in ((1 - recorded, VOICE_GROUPS), (recorded, RECORDED_GROUPS)):
@@ -86,7 +94,7 @@ def voice_weights(voices: Sequence[Voice | Sound]) -> Tensor:
     return weights
 
 
-def _drawn_from(steps: int) -> int:
+def drawn_from(steps: int) -> int:
     """Of a voice of so many steps, the first ones that are trained on."""
     return int(steps * (1 - HELD_OUT))
 
@@ -100,17 +108,14 @@ class Passages:
     """Draws batches from `voices` with one seeded generator; a voice too short for one passage is left out.
 
     One passage in sixteen is an empty room and one in sixteen a sound that is no speech (music, machines), one in eight
-    starts as a session does, from digital zeros. Sounds that are no speech lie under a fifth of the others, too.
-    The last TWINS passages are those before them, at another level.
+    starts as a session does, from digital zeros. The last TWINS passages are those before them, at another level.
+    Sounds that are no speech lie under every fifth passage, one twin of them and its copy too.
     """
 
     def __init__(self, voices: list[Voice], generator: torch.Generator, strength: Strength = STRONG) -> None:
-        self.negatives = [voice for voice in voices if voice.name.startswith(NEGATIVES)]
-        self.voices = [
-            voice
-            for voice in voices
-            if not voice.name.startswith(NEGATIVES) and _drawn_from(len(voice.visemes)) > _steps_needed(SPEEDS[1])
-        ]
+        enough = [voice for voice in voices if drawn_from(len(voice.visemes)) > _steps_needed(SPEEDS[1])]
+        self.negatives = [voice for voice in enough if voice.name.startswith(NEGATIVES)]
+        self.voices = [voice for voice in enough if not voice.name.startswith(NEGATIVES)]
         self.generator = generator
         self.augment = Augmenter(generator, strength)
         self.weights = voice_weights(self.voices)
@@ -119,7 +124,7 @@ class Passages:
         """Return one passage of `voice`, without the batch dimension, `mel` as the logarithm of mel power."""
         speed = float(torch.rand(1, generator=self.generator)) * (SPEEDS[1] - SPEEDS[0]) + SPEEDS[0]
         needed = _steps_needed(speed)
-        start = int(torch.randint(0, _drawn_from(len(voice.visemes)) - needed, (1,), generator=self.generator))
+        start = int(torch.randint(0, drawn_from(len(voice.visemes)) - needed, (1,), generator=self.generator))
         place = torch.arange(PASSAGE) * speed
         lower = place.long()
         part = (place - lower)[None]
@@ -163,8 +168,11 @@ class Passages:
             lips[still : 2 * still] = 0
             visemes[still : 2 * still] = SILENCE
             taught[still : 2 * still] = 0
-            background = self._noises(BATCH // 5)
+            background = self._noises(BATCH // BACKGROUND_EVERY)
         power, noise = self.augment(power, background)
+        for of_all in (power, lips, visemes, taught, noise):
+            of_all[-2 * TWINS : -TWINS] = of_all[-TWINS:]
+        power = self.augment.at_any_level(power)
         power[:still] = self.augment.room(still, power.shape[1], PASSAGE)
         lips[:still] = 0
         visemes[:still] = SILENCE
@@ -175,9 +183,6 @@ class Passages:
             lips[i, :, : begin // 2] = 0
             visemes[i, : begin // 2] = SILENCE
             taught[i, : begin // 2] = 0
-        for of_all in (lips, visemes, taught, noise):
-            of_all[-2 * TWINS : -TWINS] = of_all[-TWINS:]
-        power[-2 * TWINS : -TWINS] = self.augment.at_any_level(power[-TWINS:])
         features = [piece.teacher for piece in drawn if piece.teacher is not None]
         teacher = torch.stack(features) if features else None
         if teacher is not None:

@@ -18,7 +18,7 @@ ARPABET_OF_IPA: Final = {
     **{"tʃ": "CH", "dʒ": "JH", "ts": "T S", "dz": "D Z", "pf": "P F", "tɕ": "CH", "dʑ": "JH", "tʂ": "CH"},
     **{"ɡ": "G", "g": "G", "q": "K", "c": "K", "ɟ": "G", "ʔ": "", "ɸ": "F", "ʋ": "V", "ɱ": "M", "β": "W", "ʍ": "W"},
     **{"θ": "TH", "ð": "DH", "ʃ": "SH", "ʒ": "ZH", "ɕ": "SH", "ʑ": "ZH", "ʂ": "SH", "ʐ": "ZH"},
-    **{"h": "HH", "x": "HH", "χ": "HH", "ɣ": "G", "ɦ": "HH", "ħ": "HH", "ç": "SH", "ʁ": "HH"},
+    **{"h": "HH", "x": "HH", "χ": "HH", "ɣ": "G", "ɦ": "HH", "ħ": "HH", "c\N{COMBINING CEDILLA}": "HH", "ʁ": "HH"},
     **{"ŋ": "NG", "ɲ": "N Y", "ɳ": "N", "ɭ": "L", "ʎ": "L Y", "ɫ": "L", "j": "Y", "ʝ": "Y", "ɥ": "W"},
     **{"r": "R", "ɹ": "R", "ɾ": "D", "ɻ": "R", "ʀ": "HH"},
     **{"a": "AA", "ɑ": "AA", "ɐ": "AH", "ʌ": "AH", "æ": "AE", "ə": "AH", "ɘ": "AH", "ɤ": "AH"},
@@ -27,7 +27,8 @@ ARPABET_OF_IPA: Final = {
     **{"ɯ": "IH", "i": "IY"},
     **{"aɪ": "AY", "aʊ": "AW", "eɪ": "EY", "oʊ": "OW", "əʊ": "OW", "ɔɪ": "OY", "ɔø": "OY"},
 }
-"""One or two ARPAbet phonemes for each sound of IPA; the longest match counts, unknown marks are passed over."""
+"""One or two ARPAbet phonemes for each sound of IPA, as its canonical decomposition spells it (a ç has two characters);
+the longest match counts, unknown marks are passed over."""
 
 
 def arpabet(ipa: str) -> list[str]:
@@ -66,7 +67,7 @@ def pronounce(words: Sequence[str], language: str) -> list[list[str]]:
         [program, "-q", "--ipa", "-v", language],
         input="".join(f"{word}\n\n" for word in words),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     said = [arpabet(re.sub(r"\(.*?\)", "", line)) for line in done.stdout.splitlines() if line.strip()]

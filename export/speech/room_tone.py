@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from facestream.contract import SAMPLE_RATE
+from scipy.fft import next_fast_len
 
 Floats = npt.NDArray[np.float64]
 
@@ -52,7 +53,8 @@ def room_tone(spectrum: Floats, count: int, rng: np.random.Generator) -> Floats:
     """Noise float64[count] at SAMPLE_RATE with the power `spectrum` that `room_spectrum` returned."""
     if not count:
         return np.zeros(0)
-    noise = np.fft.rfft(rng.standard_normal(count))
+    # A length of large prime factors would take the transform three times as long.
+    noise = np.fft.rfft(rng.standard_normal(next_fast_len(count, real=True)))
     own = np.linspace(0, SAMPLE_RATE / 2, len(spectrum))
     shape = np.sqrt(np.interp(np.linspace(0, SAMPLE_RATE / 2, len(noise)), own, spectrum))
-    return np.asarray(np.fft.irfft(noise * shape, count))
+    return np.asarray(np.fft.irfft(noise * shape)[:count])

@@ -1,15 +1,17 @@
-"""Train both speech networks on the synthetic corpus.
+"""Train both speech networks on the corpus, synthetic and recorded.
 
     python -m export.speech.corpus                       # once: build/speech/corpus
     python -m export.speech.train                        # build/speech/tcn.pt
     python -m export.speech.export                       # model_repository/{speech_encoder,expression}/1/model.onnx
 
+With `--temporal transformer --start model_repository --gentle` it goes on from the networks that are served.
+
 Started again, it goes on from its checkpoint. The same seed, steps and corpus give the same course, up to the order of
 floating-point sums of the machine's threads.
 
 The loss is taken over whole passages at 60 Hz. That is the same as training on the 0.67 s windows which the server
-sends, since the last step's past (37 embedding steps) fits into one window; passages that begin with digital zeros
-stand for the start of a session.
+sends, since the last step's past (37 embedding steps, 39 of the transformer) fits into one window of 40; passages that
+begin with digital zeros stand for the start of a session.
 """
 
 from __future__ import annotations
@@ -31,12 +33,13 @@ from torch.optim.swa_utils import AveragedModel
 
 from export.speech.augment import GENTLE, STRONG
 from export.speech.corpus.recorded import RECORDED
-from export.speech.encoder import LogMel, SpeechEncoder
-from export.speech.expression import LOOKAHEADS, SHUTTER, TEMPORAL, Expression
+from export.speech.encoder import LogMel
+from export.speech.expression import LOOKAHEADS, SHUTTER, TEMPORAL
 from export.speech.features import Voice, load_corpus
-from export.speech.loss import led, lips_loss
+from export.speech.loss import led
 from export.speech.muon import optimisers
-from export.speech.passages import HELD_OUT, NEGATIVES, Batch, Passages
+from export.speech.networks import Networks, fit_norms, served
+from export.speech.passages import NEGATIVES, Passages, drawn_from
 from export.speech.targets import TARGET_RATE
 
 STEPS: Final = 10000
@@ -65,27 +68,6 @@ AVERAGING: Final = 0.998
 """Share that the running mean of the weights keeps at each step."""
 
 
-class Networks(nn.Module):
-    """Encoder and expression as they are trained: mel passages to logits for all look-aheads."""
-
-    def __init__(self, temporal: str = "tcn") -> None:
-        super().__init__()
-        self.encoder = SpeechEncoder()
-        self.expression = Expression(temporal=temporal)
-        self.past = self.encoder.reach + self.expression.reach
-        """Steps before its own that an answer depends on."""
-
-    def forward(self, mel: Tensor) -> list[Tensor]:
-        """Compressed mel [batch, 64, 2n] to logits [batch, 3, 20, n - reach], one for each of LOOKAHEADS."""
-        return self.expression.logits(self.encoder.encode(mel).transpose(1, 2))
-
-    def loss(self, batch: Batch) -> Tensor:
-        """Return the mean loss of one batch."""
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = self(batch.mel)
-        return lips_loss(logits, batch.lips, batch.visemes, self.past, batch.noise, batch.twins)
-
-
 @torch.no_grad()
 def _running_mean(mean: Tensors, now: Tensors, count: Tensor | int) -> None:
     """Move `mean` towards `now`; over few steps at first, lest the random start weigh for a thousand."""
@@ -111,7 +93,7 @@ def gap_correlation(networks: nn.Module, voices: list[Voice]) -> float:
     lookahead = LOOKAHEADS[LOOKAHEAD_FRAMES]
     predicted, wanted = [], []
     for voice in voices:
-        first = int(len(voice.visemes) * (1 - HELD_OUT))
+        first = drawn_from(len(voice.visemes))
         if len(voice.visemes) - first < SHORTEST_END:
             continue
         mel = LogMel.compress(torch.exp(voice.log_power[:, 2 * first :].float()))[None]
@@ -282,8 +264,9 @@ def train(
 ) -> nn.Module:
     """Train a `temporal` model and its encoder on `corpus`, or go on from `checkpoint`; return the average.
 
-    `start` is the checkpoint of another course whose averaged weights this one begins with. `gentle` augments by GENTLE
-    in place of STRONG, without `recorded` the shards of people's speech are left out.
+    `start` is the checkpoint of another course whose averaged weights this one begins with, or a model repository whose
+    networks it goes on from. `gentle` augments by GENTLE in place of STRONG, without `recorded` the shards of people's
+    speech are left out.
     `teacher` is the folder of a wav2vec 2.0 or HuBERT checkpoint and a layer, to distil into the encoder.
     """
     torch.manual_seed(seed)
@@ -298,8 +281,12 @@ def train(
         source = teach(voices, corpus, *teacher)
         networks = Distilled(temporal, source.size)
         about["teacher"] = source.identity(teacher[1])
+    strength = GENTLE if gentle else STRONG
     if start is not None:
-        networks.load_state_dict(trained(start, temporal).state_dict(), strict=False)
+        begun = served(start) if start.is_dir() else trained(start, temporal)
+        if start.is_dir():
+            fit_norms(begun, Passages(voices, torch.Generator().manual_seed(seed), strength).batch().mel)
+        networks.load_state_dict(begun.state_dict(), strict=False)
         about["start"] = start.stem
     if gentle:
         about["augmentation"] = "gentle"
@@ -308,7 +295,7 @@ def train(
     minutes = sum(len(voice.visemes) for voice in voices) / TARGET_RATE / 60
     count = sum(parameter.numel() for parameter in networks.parameters())
     print(f"{len(voices)} voices, {minutes:.0f} minutes; {temporal}, {count / 1e6:.2f} M parameters", flush=True)
-    passages = Passages(voices, generator, GENTLE if gentle else STRONG)
+    passages = Passages(voices, generator, strength)
     return fit(
         networks,
         lambda: networks.loss(passages.batch()),
@@ -335,7 +322,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--teacher", type=Path, metavar="FOLDER", help="distil this checkpoint into our encoder")
     parser.add_argument("--layer", type=int, metavar="N", help="transformer layer at which that checkpoint is cut")
     parser.add_argument("--temporal", choices=tuple(TEMPORAL), default="tcn")
-    parser.add_argument("--start", type=Path, metavar="FILE", help="begin with this checkpoint's averaged weights")
+    parser.add_argument(
+        "--start", type=Path, help="begin with this checkpoint's averaged weights, or with a model repository"
+    )
     parser.add_argument("--gentle", action="store_true", help="augment gently, for a second course")
     parser.add_argument("--synthetic", action="store_true", help="leave people's recorded speech out")
     parser.add_argument("--steps", type=int, default=STEPS)

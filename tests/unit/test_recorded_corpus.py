@@ -13,12 +13,13 @@ import pytest
 import soundfile
 from facestream.contract import SAMPLE_RATE
 
-from export.speech.aligner import Audio, Word
+from export.speech.aligner import Aligner, Audio, Word
 from export.speech.corpus import closures, drascula, fillets, recorded, schwa
 from export.speech.corpus.rob_northen import unpack
 from export.speech.corpus.shard import Utterance, VoiceMissing
 from export.speech.corpus.steel_sky import FIRST_SPEECH, FIRST_TEXT, HEADER, SteelSky, codes
 from export.speech.phonemes import classes_of
+from export.speech.pronunciation import arpabet
 from perf.lip_sync import recordings
 
 
@@ -237,6 +238,19 @@ def test_recordings_that_are_not_to_be_had_are_a_missing_voice(monkeypatch: pyte
     monkeypatch.setattr(recorded, "Aligner", HalfDeaf)
     with pytest.raises(VoiceMissing, match="apt-get is not on this machine"):
         list(recorded.aligned("some", away, "en-us", iter(()), random.Random(0)))
+
+
+def test_a_soft_ch_is_no_k_and_does_not_round_the_lips() -> None:
+    """German "ich": a ç is two characters where IPA is taken apart, and was read as the first of them, a stop."""
+    assert arpabet("ˈɪç") == ["IH", "HH"]
+    assert classes_of("HH", "arpabet") == classes_of("ç", "ipa")
+
+
+def test_no_sound_is_refused_with_its_words() -> None:
+    """An empty file among a user's clips must be left out by name, not end the judge within a decoder."""
+    pytest.importorskip("pocketsphinx")
+    with pytest.raises(ValueError, match="there is no sound, expected the words 'Hello'"):
+        Aligner().words(np.zeros(0, np.float32), "Hello")
 
 
 def test_an_unstressed_uh_is_a_schwa_and_a_stressed_one_stays(monkeypatch: pytest.MonkeyPatch) -> None:

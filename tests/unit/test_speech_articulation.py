@@ -154,10 +154,10 @@ def test_no_answer_sees_what_comes_after_it(temporal: str) -> None:
 
 
 def test_attention_is_served_as_it_is_trained() -> None:
-    """Training attends by matrix products, the served graph distance by distance: two ways, one answer."""
+    """Training attends by matrix products, the served graph query by query: two ways, one answer."""
     torch.manual_seed(0)
-    layer = LocalAttention(192)
-    torch.nn.init.normal_(layer.near)
+    layer = LocalAttention(192, 11)
+    torch.nn.init.normal_(layer.distances)
     layer.dropout.p = 0.0
     x = torch.randn(2, 40, 192)
     with torch.inference_mode():

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import ctypes
 import random
 import shutil
+import subprocess
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from facestream.contract import SAMPLE_RATE
 
+from export.speech.corpus import __main__ as command
 from export.speech.corpus.__main__ import main
+from export.speech.corpus.espeak import Espeak
+from export.speech.corpus.festival import festival
+from export.speech.corpus.flite import flite
 from export.speech.corpus.native import WORDS, native
-from export.speech.corpus.shard import Utterance, read_shard, save_shard
+from export.speech.corpus.shard import Shard, Speak, Utterance, VoiceMissing, read_shard, save_shard
 from export.speech.corpus.talk import RHYMES, rhymes, talk
+from export.speech.corpus.voices import shards
 from export.speech.corpus.world import Speaker, Studio, invent, put_together, take_apart
 from export.speech.phonemes import ARTICULATIONS, classes_of
 
@@ -124,6 +133,105 @@ def test_speakers_of_one_studio_say_the_same_in_their_own_ways() -> None:
     assert len(other) == len(again) == 3
     np.testing.assert_array_equal(first[1].audio, again[1].audio)
     assert len(first[0].audio) != len(other[0].audio)
+
+
+def test_a_missing_voice_is_missing_for_each_of_its_speakers() -> None:
+    """The second speaker of a voice that is not installed ended the whole corpus: to him it had nothing to say."""
+    pytest.importorskip("pyworld")
+
+    def speak(texts: Iterator[str], rng: random.Random) -> Iterator[Utterance]:
+        yield tones(PHONEMES)
+        raise VoiceMissing("festival cannot speak with the voice 'x'")
+
+    studio = Studio(speak, "arpabet", lambda seed: iter(()), seed=1)
+    for seed in range(3):
+        said = studio.speak(iter(()), random.Random(seed))
+        assert next(said).phonemes
+        with pytest.raises(VoiceMissing, match="with the voice 'x'"):
+            next(said)
+
+
+def nobody(texts: Iterator[str], rng: random.Random) -> Iterator[Utterance]:
+    raise VoiceMissing("the program is not on the PATH")
+    yield
+
+
+def mute(texts: Iterator[str], rng: random.Random) -> Iterator[Utterance]:
+    return iter(())
+
+
+def hum(texts: Iterator[str], rng: random.Random) -> Iterator[Utterance]:
+    yield tones(PHONEMES)
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A corpus of three voices, the first of which is missing and the second has nothing to say."""
+    voices: list[tuple[str, Speak]] = [("flite_missing", nobody), ("recorded_mute", mute), ("festival_hum", hum)]
+    listed = [Shard(name, "arpabet", 1.0, lambda seed: iter(()), speak) for name, speak in voices]
+    monkeypatch.setattr(command, "shards", lambda: listed)
+    monkeypatch.setattr(command, "write_negatives", lambda path, seconds, seed: path.touch() or seconds)
+    monkeypatch.setattr(command, "write_music", lambda path, work, seconds: path.touch() or seconds)
+
+
+@pytest.mark.usefixtures("few")
+def test_voices_that_say_nothing_are_named_and_the_rest_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One actor of whose lines none fits the sound ended the command, and all that comes behind was never made."""
+    assert main(["--out", str(tmp_path)]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"festival_hum.npz", "negatives.npz", "negatives_music.npz"}
+    said = capsys.readouterr().err
+    assert "flite_missing: left out: the program is not on the PATH" in said
+    assert "recorded_mute: left out: nothing usable was spoken" in said
+
+
+@pytest.mark.usefixtures("few")
+def test_only_is_the_beginning_of_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A slip of the pen made nothing and said so to nobody, or told who had all voices to install them."""
+    with pytest.raises(SystemExit):
+        main(["--out", str(tmp_path), "--only", "festivall"])
+    assert "--only is 'festivall', expected what a shard's name begins with" in capsys.readouterr().err
+    assert main(["--out", str(tmp_path), "--only", "negatives_music"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["negatives_music.npz"]
+    assert main(["--out", str(tmp_path), "--only", "flite"]) == 1
+    assert "no voice could speak: install" in capsys.readouterr().err
+
+
+class EmptyEspeak:
+    """espeak-ng's library without its data."""
+
+    def espeak_Initialize(self, *arguments: Any) -> int:
+        return -1
+
+
+def test_without_espeak_the_other_voices_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that does not load ended the command before any other voice spoke, and missing data the process."""
+
+    def away(name: str) -> ctypes.CDLL:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(ctypes, "CDLL", away)
+    espeak = [shard for shard in shards() if shard.name.startswith("espeak")]
+    assert len(espeak) > 40
+    with pytest.raises(VoiceMissing, match=r"does not load: .*cannot open"):
+        next(iter(espeak[0].speak(iter(["Hello."]), random.Random(0))))
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: EmptyEspeak())
+    with pytest.raises(VoiceMissing, match="none of its data"):
+        next(Espeak().speak("en", iter(["Hello."]), random.Random(0)))
+
+
+@pytest.mark.parametrize("speak", [partial(flite, "slt"), partial(festival, "kal_diphone")])
+def test_a_synthesiser_that_hangs_is_a_missing_voice(speak: Speak, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine one late sentence ended the corpus of all other voices."""
+
+    def late(command: list[str], **options: Any) -> None:
+        raise subprocess.TimeoutExpired(command, options["timeout"])
+
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(subprocess, "run", late)
+    with pytest.raises(VoiceMissing, match=r"took more than \d+ s"):
+        next(iter(speak(iter(["Hello."]), random.Random(0))))
 
 
 def test_talk_is_the_same_for_a_seed_and_hardly_repeats() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from facestream.contract import EMBEDDING_SIZE, EMBEDDING_STEPS, WINDOW_SAMPLES
+from facestream.contract import EMBEDDING_SIZE, EMBEDDING_STEPS, LOOKAHEAD_FRAMES, WINDOW_SAMPLES
 from facestream.parameters import ARKIT
 
 from tests.tiny_checkpoint import LARGE, write_checkpoint
@@ -19,8 +20,11 @@ torch = pytest.importorskip("torch", reason="torch is in the extra [export]")
 pytest.importorskip("transformers", reason="transformers is in the extra [export]")
 
 from export.speech import __main__ as pipeline  # noqa: E402
+from export.speech.expression import LOOKAHEADS, SHUTTER, Expression  # noqa: E402
 from export.speech.features import load_corpus, stretches  # noqa: E402
+from export.speech.loss import led  # noqa: E402
 from export.speech.passages import Passages  # noqa: E402
+from export.speech.pretrained import frozen  # noqa: E402
 from export.speech.pretrained.augment_sound import SoundAugmenter  # noqa: E402
 from export.speech.pretrained.distil import DELAY, Distilled, distillation_loss, teach  # noqa: E402
 from export.speech.pretrained.encoder import PretrainedEncoder, read_checkpoint  # noqa: E402
@@ -32,9 +36,11 @@ from export.speech.pretrained.frozen import (  # noqa: E402
     trained_on_encoder,
     validate,
 )
-from export.speech.pretrained.sounds import STEP, load_sounds  # noqa: E402
+from export.speech.pretrained.sounds import STEP, Sound, load_sounds  # noqa: E402
 from export.speech.train import main as train_main  # noqa: E402
 from export.speech.train import train, trained  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +201,34 @@ def test_wrong_options_are_refused_at_once(
         assert said in capsys.readouterr().err
 
 
+def test_a_sound_too_short_for_a_passage_is_not_drawn(corpus: Path) -> None:
+    """One word by one volunteer ended hours of training with an error, whenever it happened to be drawn."""
+    sounds = load_sounds(corpus)
+    short = replace(sounds[0], name="recorded_drascula_word", visemes=sounds[0].visemes[:55])
+    hush = replace(short, name="negatives_hush")
+    passages = SoundPassages([*sounds, short, hush], torch.Generator().manual_seed(1))
+    assert len(passages.sounds) == len(sounds)
+    assert not passages.negatives
+
+
+def test_validation_asks_for_what_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It held the answers against lips 12 ms later than the loss teaches: who is right must be told r = 1."""
+    rng = np.random.default_rng(1)
+    n = 3000
+    places = np.repeat(np.arange(n, dtype=np.int16), STEP)  # each window's last sample says which step it ends with
+    lips = torch.from_numpy(rng.random((4, n))).half()
+    sound = Sound("flite_one", places, lips, torch.zeros(n, dtype=torch.long))
+    short = Sound("flite_word", places[: 30 * STEP], lips[:, :30], torch.zeros(30, dtype=torch.long))
+    right = led(lips[0].float(), LOOKAHEADS[LOOKAHEAD_FRAMES], 0)
+
+    def answers(expression: Any, encoder: Any, windows: Any) -> list[Any]:
+        gap = right[(windows[:, -1] * 32767).round().long()]
+        return [gap[:, None, None].expand(-1, len(SHUTTER), 1)] * len(LOOKAHEADS)
+
+    monkeypatch.setattr(frozen, "answers", answers)
+    assert validate(Expression(), torch.nn.Identity(), [sound, short]) == pytest.approx(1.0, abs=1e-4)
+
+
 def test_checkpoints_are_named_after_encoder_and_layer() -> None:
     """Two encoders that shared a file would overwrite hours of each other's training."""
     assert default_checkpoint(Path("models/hubert-base-ls960/"), 6).name == "hubert-base-ls960-layer6.pt"
@@ -211,7 +245,9 @@ def test_one_command_builds_on_a_checkpoint(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("export.speech.corpus.__main__.main", record)
     monkeypatch.setattr(pipeline, "train_main", record)
     monkeypatch.setattr(pipeline, "export_main", record)
-    work, folder = str(tmp_path / "work"), "models/hubert-base-ls960"
+    monkeypatch.chdir(ROOT)
+    work = str(tmp_path / "work")
+    folder = str(write_checkpoint(tmp_path / "hubert-base-ls960", "hubert", num_hidden_layers=6))
     assert pipeline.main(["--work", work, "--encoder", folder, "--layer", "6"]) == 0
     corpus, training, export = (dict(zip(each[::2], each[1::2], strict=True)) for each in done)
     assert training["--corpus"] == corpus["--out"]

@@ -11,8 +11,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is in the extra [export]")
 
 from export.speech import __main__ as pipeline  # noqa: E402
+from export.speech import evaluate as judging  # noqa: E402
 from export.speech.evaluate import merit  # noqa: E402
 from export.speech.muon import Muon, optimisers, orthogonal  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
 
 
 def row(checkpoint: str, lookahead: int, r: float, closed: float, vowels: float) -> dict[str, Any]:
@@ -103,6 +106,7 @@ def test_one_command_trains_both_judges_both_and_exports_the_better(
     monkeypatch.setattr(pipeline, "train", train)
     monkeypatch.setattr(pipeline, "mean_of", lambda first, second, mean: mean.write_text(first.read_text()))
     monkeypatch.setattr(pipeline, "recordings", lambda clips, work: ["clip"])
+    monkeypatch.setattr(pipeline, "check_places", lambda repository: None)
     monkeypatch.setattr(pipeline, "evaluate", evaluate)
     monkeypatch.setattr(pipeline, "trained", chosen)
     monkeypatch.setattr(pipeline, "export_stages", export_stages)
@@ -126,4 +130,56 @@ def test_a_machine_without_synthesisers_ends_the_command(tmp_path: Path, monkeyp
     """Training on what an earlier run happened to leave would give weights that nobody can make again."""
     monkeypatch.setattr("export.speech.corpus.__main__.main", lambda arguments: 1)
     monkeypatch.setattr(pipeline, "train", lambda *a, **k: pytest.fail("trained without a corpus"))
+    monkeypatch.setattr(pipeline, "recordings", lambda clips, work: ["clip"])
+    monkeypatch.setattr(pipeline, "check_places", lambda repository: None)
     assert pipeline.main(["--work", str(tmp_path)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--repository", "nowhere"], "nowhere/speech_encoder/config.pbtxt is missing"),
+        (["--clips", "nowhere"], "nowhere"),
+        (["--clips", "tests/unit"], "expected a folder with NAME.wav beside NAME.txt"),
+        (["--steps", "1"], "--steps is 1, expected at least 2"),
+        (["--encoder", "nowhere", "--layer", "3"], "nowhere is no folder"),
+        (["--encoder", "nowhere", "--layer", "3", "--repository", "model_repository"], "keeps the small encoder"),
+        (["--encoder", "nowhere", "--layer", "3", "--steps", "0"], "--steps is 0, expected at least 1"),
+        (["--encoder", "nowhere", "--layer", "3", "--clips", "tests/data"], "--clips goes with our own encoder"),
+    ],
+)
+def test_what_would_end_the_command_after_hours_is_refused_at_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    said: str,
+) -> None:
+    """A folder that is not there was found after the corpus, one that is no model repository after the training."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("export.speech.corpus.__main__.main", lambda arguments: pytest.fail("began"))
+    with pytest.raises(SystemExit):
+        pipeline.main(["--work", str(tmp_path), "--recordings", str(tmp_path), *arguments])
+    assert said in capsys.readouterr().err
+
+
+def test_a_judge_without_recordings_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine without a network nothing was fetched, and the choice failed after both models were trained."""
+    monkeypatch.setattr("perf.lip_sync.default_sets", lambda work: {})
+    with pytest.raises(ValueError, match=r"none of the recordings in .* can be judged by"):
+        judging.recordings(None, tmp_path)
+
+
+def test_a_missing_checkpoint_is_told_before_anything_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A slip in the last of three names cost the minutes of the first two, whose rows were lost with it."""
+    monkeypatch.setattr(judging, "recordings", lambda clips, work: pytest.fail("fetched"))
+    (tmp_path / "one.pt").touch()
+    with pytest.raises(SystemExit):
+        judging.main([str(tmp_path / "one.pt"), str(tmp_path / "too.pt")])
+    assert f"CHECKPOINT {tmp_path / 'too.pt'} is no file" in capsys.readouterr().err
+    monkeypatch.setattr(judging, "trained", lambda path: path.read_bytes())
+    monkeypatch.setattr("perf.lip_sync.judge", lambda heard, faces: pytest.fail("judged"))
+    with pytest.raises(FileNotFoundError, match=r"too\.pt"):
+        judging.evaluate([tmp_path / "one.pt", tmp_path / "too.pt"], [])

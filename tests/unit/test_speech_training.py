@@ -29,6 +29,7 @@ from export.speech.loss import (  # noqa: E402
     uncorrelated,
     weight_of,
 )
+from export.speech.networks import Networks  # noqa: E402
 from export.speech.passages import (  # noqa: E402
     BATCH,
     PASSAGE,
@@ -41,7 +42,7 @@ from export.speech.passages import (  # noqa: E402
 )
 from export.speech.phonemes import VISEMES  # noqa: E402
 from export.speech.tcn import ChannelBlock  # noqa: E402
-from export.speech.train import Networks, fit, mean_of, train, trained  # noqa: E402
+from export.speech.train import fit, mean_of, train, trained  # noqa: E402
 
 
 def utterances(seed: int, phonemes: list[str]) -> list[Utterance]:

@@ -14,8 +14,8 @@ from export.speech.corpus.music import write_music
 from export.speech.corpus.negatives import SHARD as NEGATIVES
 from export.speech.corpus.negatives import write_negatives
 from export.speech.corpus.recorded import SOURCES
-from export.speech.corpus.revoiced import revoiced_shards
-from export.speech.corpus.shard import Shard, VoiceMissing, write_shard
+from export.speech.corpus.revoiced import REVOICED, revoiced_shards
+from export.speech.corpus.shard import NothingSpoken, Shard, VoiceMissing, write_shard
 from export.speech.corpus.voices import DEBIAN_PACKAGES, shards
 
 REVOICED_SEEDS: Final = 500
@@ -38,7 +38,7 @@ def _write(listed: list[Shard], options: argparse.Namespace, seeds: int) -> int:
             continue
         try:
             minutes = write_shard(path, shard, 60 * shard.minutes * options.scale, options.seed * 1000 + i) / 60
-        except VoiceMissing as missing:
+        except (VoiceMissing, NothingSpoken) as missing:
             print(f"{shard.name}: left out: {missing}", file=sys.stderr, flush=True)
             ahead -= shard.minutes * options.scale
             continue
@@ -60,8 +60,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.scale <= 0:
         parser.error(f"--scale is {options.scale}, expected more than 0")
+    listed = shards()
+    # Which shards are revoiced is known only when those are there that they are made of.
+    voices = (*(shard.name for shard in listed), REVOICED)
+    spoken = options.only.startswith(REVOICED) or any(name.startswith(options.only) for name in voices)
+    if not spoken and not any(name.startswith(options.only) for name in (NEGATIVES, MUSIC)):
+        parser.error(f"--only is {options.only!r}, expected what a shard's name begins with, such as {listed[0].name}")
     options.out.mkdir(parents=True, exist_ok=True)
-    present = _write(shards(), options, 0)
+    present = _write(listed, options, 0)
     present += _write(revoiced_shards(options.out), options, REVOICED_SEEDS)
     path = options.out / f"{NEGATIVES}.npz"
     if not path.exists() and NEGATIVES.startswith(options.only):
@@ -70,9 +76,9 @@ def main(arguments: list[str] | None = None) -> int:
     if not path.exists() and MUSIC.startswith(options.only):
         try:
             print(f"{MUSIC}: {write_music(path, SOURCES, 60 * 27 * options.scale) / 60:.1f} min", flush=True)
-        except ValueError as error:
+        except NothingSpoken as error:
             print(f"{MUSIC}: left out: {error}", file=sys.stderr, flush=True)
-    if not present:
+    if spoken and not present:
         print(f"no voice could speak: install {' '.join(DEBIAN_PACKAGES)}", file=sys.stderr)
         return 1
     return 0

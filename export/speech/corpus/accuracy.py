@@ -4,9 +4,8 @@
 
 Each English voice says some sentences, once as the synthesiser speaks and once as speakers made up from it.
 pocketsphinx aligns the words with the sound, and each end that it finds is held against the nearest end stated by the
-corpus.
-Needs the programs of the corpus and pocketsphinx (the extra `judge`). Aligners err too: what counts is that no row
-stands out, and that made-up speakers are no worse than the voices they come from.
+corpus. Needs flite and festival, pyworld (the extra `corpus`) and pocketsphinx (the extra `judge`). Aligners err too:
+what counts is that no row stands out, and that made-up speakers are no worse than the voices they come from.
 """
 
 from __future__ import annotations
@@ -14,17 +13,14 @@ from __future__ import annotations
 import argparse
 import random
 import sys
-from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
 
 from export.speech.aligner import Aligner
-from export.speech.corpus.festival import festival
-from export.speech.corpus.flite import flite
 from export.speech.corpus.sentences import sentence
-from export.speech.corpus.shard import Speak, Utterance, VoiceMissing
-from export.speech.corpus.voices import FESTIVAL_ENGLISH, FLITE_VOICES
+from export.speech.corpus.shard import Utterance, VoiceMissing
+from export.speech.corpus.voices import english_voices
 from export.speech.corpus.world import invent, put_together, take_apart
 from export.speech.phonemes import classes_of
 
@@ -58,20 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.sentences < 1:
         parser.error(f"--sentences is {options.sentences}, expected at least 1")
     aligner = Aligner()
-    voices: list[tuple[str, Speak]] = []
-
-    def add(kind: str, voice: str) -> None:
-        def speak(texts: Iterator[str], rng: random.Random) -> Iterator[Utterance]:
-            return flite(voice, texts, rng) if kind == "flite" else festival(voice, texts, rng)
-
-        voices.append((f"{kind}_{voice}", speak))
-
-    for voice in FLITE_VOICES:
-        add("flite", voice)
-    for voice in FESTIVAL_ENGLISH:
-        add("festival", voice)
     rows = 0
-    for name, speak in voices:
+    for name, speak in english_voices():
         rng = random.Random(11)
         plain: list[float] = []
         made: list[float] = []

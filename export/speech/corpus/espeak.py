@@ -42,21 +42,30 @@ class Espeak:
     _LIST_TERMINATED, _PHONEME = 0, 7
     _RATE, _PITCH, _RANGE = 1, 3, 4
 
+    _RETURN_IF_NO_DATA = 0x8000  # espeak-ng ends the process otherwise
+
     def __init__(self) -> None:
-        try:
-            self._library = ctypes.CDLL("libespeak-ng.so.1")
-        except OSError as error:
-            raise VoiceMissing(f"libespeak-ng.so.1 does not load: {error}") from error
+        """Load nothing yet: a machine without espeak-ng can still list its voices."""
+        self._library: Any = None
+        self._rate = 0
         self._pieces: list[npt.NDArray[np.int16]] = []
         self._events: list[tuple[int, str]] = []
         callback_type = ctypes.CFUNCTYPE(
             ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
         )
         self._callback = callback_type(self._collect)  # espeak keeps the pointer only: hold the object here
-        self._rate = self._library.espeak_Initialize(
-            self._SYNCHRONOUS, 500, None, self._PHONEME_EVENTS | self._IPA_NAMES
-        )
-        self._library.espeak_SetSynthCallback(self._callback)
+
+    def _load(self) -> None:
+        try:
+            library = ctypes.CDLL("libespeak-ng.so.1")
+        except OSError as error:
+            raise VoiceMissing(f"libespeak-ng.so.1 does not load: {error}") from error
+        options = self._PHONEME_EVENTS | self._IPA_NAMES | self._RETURN_IF_NO_DATA
+        self._rate = library.espeak_Initialize(self._SYNCHRONOUS, 500, None, options)
+        if self._rate <= 0:
+            raise VoiceMissing("espeak-ng finds none of its data: apt-get install espeak-ng-data")
+        library.espeak_SetSynthCallback(self._callback)
+        self._library = library
 
     def _collect(self, samples: Any, count: int, events: Any) -> int:
         if samples and count > 0:
@@ -70,7 +79,13 @@ class Espeak:
         return 0
 
     def speak(self, voice: str, texts: Iterator[str], rng: random.Random) -> Iterator[Utterance]:
-        """Speak `texts` with `voice`, such as "en-us+f2", at changing speed, pitch and liveliness."""
+        """Speak `texts` with `voice`, such as "en-us+f2", at changing speed, pitch and liveliness.
+
+        Raises:
+            VoiceMissing: espeak-ng or this voice of it is not installed.
+        """
+        if self._library is None:
+            self._load()
         for text in texts:
             if self._library.espeak_SetVoiceByName(voice.encode()):
                 raise VoiceMissing(f"espeak-ng has no voice {voice!r}")

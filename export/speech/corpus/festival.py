@@ -34,9 +34,13 @@ def festival(voice: str, texts: Iterator[str], rng: random.Random, encoding: str
                 ]
             script = Path(folder) / "speak.scm"
             script.write_text("\n".join(lines) + "\n", encoding=encoding, errors="ignore")
-            done = subprocess.run(
-                ["festival", "-b", str(script)], capture_output=True, text=True, errors="replace", timeout=600
-            )
+            try:
+                done = subprocess.run(
+                    ["festival", "-b", str(script)], capture_output=True, text=True, errors="replace", timeout=600
+                )
+            except subprocess.TimeoutExpired as error:
+                slow = f"festival's voice {voice!r} took more than {error.timeout} s for {batch} texts"
+                raise VoiceMissing(slow) from error
             found = 0
             for i in range(batch):
                 sound, segments = Path(folder) / f"{i}.wav", Path(folder) / f"{i}.segs"

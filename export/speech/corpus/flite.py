@@ -24,9 +24,12 @@ def flite(voice: str, texts: Iterator[str], rng: random.Random) -> Iterator[Utte
             command = ["flite", "-voice", voice, "--setf", f"duration_stretch={rng.uniform(0.75, 1.3):.2f}"]
             if rng.random() < 0.5:
                 command += ["--setf", f"int_f0_target_mean={rng.uniform(85, 230):.0f}"]
-            done = subprocess.run(
-                [*command, "-psdur", "-t", text, "-o", str(path)], capture_output=True, text=True, timeout=60
-            )
+            try:
+                done = subprocess.run(
+                    [*command, "-psdur", "-t", text, "-o", str(path)], capture_output=True, text=True, timeout=60
+                )
+            except subprocess.TimeoutExpired as error:
+                raise VoiceMissing(f"flite's voice {voice!r} took more than {error.timeout} s for {text!r}") from error
             if done.returncode or not path.exists():
                 raise VoiceMissing(f"flite cannot speak with the voice {voice!r}: {done.stderr.strip()[:200]}")
             phonemes: Phonemes = []

@@ -70,6 +70,6 @@ def write_music(path: Path, work: Path, seconds: float) -> float:
     Packages are fetched into `work`.
 
     Raises:
-        ValueError: no package could be fetched; nothing is written.
+        NothingSpoken: no package could be fetched; nothing is written.
     """
     return save_shard(path, pieces(work), ALPHABET, seconds)

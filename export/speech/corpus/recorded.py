@@ -86,7 +86,7 @@ def aligned(
     try:
         aligner = Aligner(wide=not language.startswith("en"))
     except ImportError as error:
-        raise VoiceMissing(f"{error}: pip install -e '.[judge]'") from error
+        raise VoiceMissing(str(error)) from error
     all_, left_out = 0, 0
     try:
         for audio, text in lines():
@@ -106,7 +106,10 @@ def aligned(
             yield Utterance(audio, as_said(words, language))
     except (OSError, ValueError, subprocess.CalledProcessError) as error:
         raise VoiceMissing(f"its recordings cannot be read: {error}") from error
-    print(f"{name}: {left_out} of {all_} lines left out: their words do not fit the sound", file=sys.stderr)
+    print(
+        f"{name}: {left_out} of {all_} lines left out: too short, with digits, or their words do not fit the sound",
+        file=sys.stderr,
+    )
 
 
 def recorded_shards() -> list[Shard]:

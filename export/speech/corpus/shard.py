@@ -39,6 +39,10 @@ class VoiceMissing(RuntimeError):
     """The synthesiser or this voice of it is not installed."""
 
 
+class NothingSpoken(ValueError):
+    """What a voice said holds nothing that a shard can take."""
+
+
 class Shard(NamedTuple):
     """One voice, how to have it speak and what."""
 
@@ -63,7 +67,7 @@ def save_shard(path: Path, utterances: Iterable[Utterance], alphabet: str, secon
     Utterances without phonemes, of less than SHORTEST_SECONDS or more than LONGEST_SECONDS are left out.
 
     Raises:
-        ValueError: no utterance could be used; nothing is written.
+        NothingSpoken: no utterance could be used; nothing is written.
     """
     audio: list[npt.NDArray[np.int16]] = []
     phonemes: list[Phonemes] = []
@@ -77,7 +81,7 @@ def save_shard(path: Path, utterances: Iterable[Utterance], alphabet: str, secon
         if total >= seconds * SAMPLE_RATE:
             break
     if not audio:
-        raise ValueError(f"nothing usable was spoken for {path.name}")
+        raise NothingSpoken(f"nothing usable was spoken for {path.name}")
     starts = np.cumsum([0, *(len(piece) for piece in audio[:-1])])
     unfinished = path.with_suffix(".tmp.npz")
     np.savez(unfinished, audio=np.concatenate(audio), starts=starts, phonemes=json.dumps(phonemes), alphabet=alphabet)
@@ -89,6 +93,7 @@ def write_shard(path: Path, shard: Shard, seconds: float, seed: int) -> float:
     """Speak `seconds` of speech with one voice and write it to `path`; return the seconds written.
 
     Raises:
+        NothingSpoken: the voice is there, but no utterance of it could be used; nothing is written.
         VoiceMissing: the voice is not installed; nothing is written.
     """
     return save_shard(path, shard.speak(shard.texts(seed), random.Random(seed)), shard.alphabet, seconds)

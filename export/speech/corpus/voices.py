@@ -65,6 +65,14 @@ def _festival(voice: str, encoding: str = "utf-8") -> Speak:
     return partial(festival, voice, encoding=encoding)
 
 
+def english_voices() -> list[tuple[str, Speak]]:
+    """List the English voices made of recordings, each by the name that its shards begin with."""
+    return [
+        *((f"flite_{voice}", _flite(voice)) for voice in FLITE_VOICES),
+        *((f"festival_{voice}", _festival(voice)) for voice in FESTIVAL_ENGLISH),
+    ]
+
+
 def shards() -> list[Shard]:
     """List every voice of the corpus: 6.6 hours of synthesisers, 5.2 of recorded people.
 
@@ -73,8 +81,7 @@ def shards() -> list[Shard]:
     languages. Each synthesiser first speaks word lists and sentences, then everyday talk or its own language. Recorded
     people come last.
     """
-    english: list[tuple[str, Speak]] = [(f"flite_{voice}", _flite(voice)) for voice in FLITE_VOICES]
-    english += [(f"festival_{voice}", _festival(voice)) for voice in FESTIVAL_ENGLISH]
+    english = english_voices()
     listed = [
         Shard(name, "arpabet", 12.5 if name.startswith("flite") else 9.4, _plain(0.15), speak)
         for name, speak in english

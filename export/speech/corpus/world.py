@@ -213,6 +213,7 @@ class Studio:
         """Have `speak` read what `texts` gives for `seed`, as much as the speakers turn out to need."""
         self._alphabet = alphabet
         self._kept: list[Take] = []
+        self._missing: VoiceMissing | None = None
         self._coming = self._record(speak, texts, seed)
 
     @staticmethod
@@ -225,14 +226,25 @@ class Studio:
     def _takes(self) -> Iterator[Take]:
         for i in itertools.count():
             if i == len(self._kept):
-                take = next(self._coming, None)
+                # A generator that has failed looks as if it were at its end to whoever asks next.
+                if self._missing is not None:
+                    raise VoiceMissing(str(self._missing))
+                try:
+                    take = next(self._coming, None)
+                except VoiceMissing as missing:
+                    self._missing = missing
+                    raise
                 if take is None:
                     return
                 self._kept.append(take)
             yield self._kept[i]
 
     def speak(self, texts: Iterator[str], rng: random.Random) -> Iterator[Utterance]:
-        """Make up a speaker who says all takes; `texts` is not read, for the takes are said already."""
+        """Make up a speaker who says all takes; `texts` is not read, for the takes are said already.
+
+        Raises:
+            VoiceMissing: pyworld does not load, or the voice cannot speak, whichever of its speakers asks.
+        """
         try:
             import pyworld  # noqa: F401
         except ImportError as error:

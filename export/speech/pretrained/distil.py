@@ -22,12 +22,12 @@ from facestream.contract import EMBEDDING_SIZE
 from torch import Tensor, nn
 from torch.nn import functional
 
-from export.speech.feature_cache import cache_folder, fits
+from export.speech.feature_cache import cache_folder, fits, whole
 from export.speech.features import STRETCHES, Voice, stretches
 from export.speech.loss import lips_loss
+from export.speech.networks import Networks
 from export.speech.passages import NEGATIVES, Batch
 from export.speech.pretrained.encoder import Checkpoint, PretrainedEncoder, read_checkpoint
-from export.speech.train import Networks
 
 DELAY: Final = 2
 """Steps that the small encoder has heard beyond the teacher's step: 33 ms."""
@@ -88,9 +88,8 @@ def teach(voices: list[Voice], corpus: Path, folder: Path, layer: int) -> Checkp
                 encoder = PretrainedEncoder(source, layer).eval()
             print(f"teacher hears {voice.name}, {i + 1} of {len(spoken)}", flush=True)
             features = [_features(encoder, stretch.audio) for stretch in stretches(shard)]
-            unfinished = kept.with_suffix(".tmp.npy")
-            np.save(unfinished, np.concatenate(features))
-            unfinished.replace(kept)
+            with whole(kept) as unfinished:
+                np.save(unfinished, np.concatenate(features))
         # Copy on write: torch wants memory that it might write to, and the file stays as it is.
         voice.teacher = torch.from_numpy(np.load(kept, mmap_mode="c"))
     return source

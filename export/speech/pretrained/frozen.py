@@ -16,8 +16,8 @@ from facestream.contract import EMBEDDING_STEPS, LOOKAHEAD_FRAMES, WINDOW_SAMPLE
 from torch import Tensor, nn
 
 from export.speech.expression import LOOKAHEADS, SHUTTER, Expression
-from export.speech.loss import lips_loss
-from export.speech.passages import HELD_OUT, NEGATIVES, SILENCE, voice_weights
+from export.speech.loss import led, lips_loss
+from export.speech.passages import NEGATIVES, SILENCE, drawn_from, voice_weights
 from export.speech.pretrained.augment_sound import SoundAugmenter
 from export.speech.pretrained.encoder import PretrainedEncoder, read_checkpoint
 from export.speech.pretrained.sounds import STEP, Sound, load_sounds
@@ -50,16 +50,22 @@ class SoundBatch(NamedTuple):
     """Indices of VISEMES [batch, n]."""
 
 
+def _steps_needed(speed: float) -> int:
+    """Steps of a sound under one passage at `speed`."""
+    return int(STEPS * speed) + 3
+
+
 class SoundPassages:
-    """Draws passages from `sounds` with one seeded generator.
+    """Draws passages from `sounds` with one seeded generator; one too short for a passage is left out.
 
     One in sixteen is an empty room, one in sixteen a sound that is no speech where there are such, and one in eight
     starts as a session does, from digital zeros.
     """
 
     def __init__(self, sounds: list[Sound], generator: torch.Generator) -> None:
-        self.negatives = [sound for sound in sounds if sound.name.startswith(NEGATIVES)]
-        self.sounds = [sound for sound in sounds if not sound.name.startswith(NEGATIVES)]
+        enough = [sound for sound in sounds if drawn_from(len(sound.visemes)) > _steps_needed(FASTEST)]
+        self.negatives = [sound for sound in enough if sound.name.startswith(NEGATIVES)]
+        self.sounds = [sound for sound in enough if not sound.name.startswith(NEGATIVES)]
         self.weights = voice_weights(self.sounds)
         self.generator = generator
         self.augment = SoundAugmenter(generator)
@@ -70,11 +76,8 @@ class SoundPassages:
     def _draw(self, sound: Sound) -> SoundBatch:
         """Return one passage of `sound` without the batch dimension."""
         speed = float(torch.rand(1, generator=self.generator)) * (FASTEST - SLOWEST) + SLOWEST
-        needed = int(STEPS * speed) + 3
-        available = int(len(sound.visemes) * (1 - HELD_OUT))
-        if available <= needed:
-            raise ValueError(f"{sound.name} has {available} steps for training, expected more than {needed}")
-        start = int(torch.randint(0, available - needed, (1,), generator=self.generator))
+        needed = _steps_needed(speed)
+        start = int(torch.randint(0, drawn_from(len(sound.visemes)) - needed, (1,), generator=self.generator))
         piece = torch.from_numpy(sound.audio[STEP * start : STEP * (start + needed)].astype("float32") / 32767.0)
         place = (torch.arange(STEP * STEPS) + 1.0) * speed - 1.0
         lower = place.clamp(min=0).long()
@@ -146,7 +149,9 @@ def validate(expression: Expression, encoder: nn.Module, sounds: list[Sound]) ->
     predicted, wanted = [], []
     for sound in spoken:
         n = len(sound.visemes)
-        first = max(int(n * (1 - HELD_OUT)), WINDOW_SAMPLES // STEP)
+        first = max(drawn_from(n), WINDOW_SAMPLES // STEP)
+        if first >= n:
+            continue
         steps = list(range(first, n, 2))[:each]  # two steps to a frame
         windows = [
             torch.from_numpy(sound.audio[STEP * (step + 1) - WINDOW_SAMPLES : STEP * (step + 1)].astype("float32"))
@@ -156,7 +161,7 @@ def validate(expression: Expression, encoder: nn.Module, sounds: list[Sound]) ->
             with torch.inference_mode():
                 output = answers(expression, encoder, torch.stack(windows[i : i + 32]) / 32767.0)[LOOKAHEAD_FRAMES]
             predicted.append(output[:, len(SHUTTER) // 2, 0])
-        wanted.append(sound.lips[0, [step - lookahead for step in steps]].float())
+        wanted.append(led(sound.lips[0].float(), lookahead, first)[::2][:each])
     expression.train()
     return float(torch.corrcoef(torch.stack([torch.cat(predicted), torch.cat(wanted)]))[0, 1])
 

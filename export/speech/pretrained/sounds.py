@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from export.speech.corpus.shard import shard_paths
-from export.speech.feature_cache import cache_folder, fits
+from export.speech.feature_cache import cache_folder, fits, whole
 from export.speech.features import STRETCHES, TARGETS, stretches
 
 STEP: Final = 400
@@ -57,8 +57,8 @@ def _lay_open(shard: Path, audio: Path, targets: Path) -> None:
         pieces.append((np.clip(stretch.audio[STEP:], -1, 1) * 32767).astype(np.int16))
         lips.append(torch.from_numpy(stretch.lips).half())
         visemes.append(torch.from_numpy(stretch.visemes))
-    targets.unlink(missing_ok=True)
-    np.save(audio, np.concatenate(pieces))
-    unfinished = targets.with_suffix(".tmp")
-    torch.save((torch.cat(lips, 1), torch.cat(visemes)), unfinished)
-    unfinished.replace(targets)
+    # A file that another training has mapped is replaced, not written over.
+    with whole(audio) as unfinished:
+        np.save(unfinished, np.concatenate(pieces))
+    with whole(targets) as unfinished:
+        torch.save((torch.cat(lips, 1), torch.cat(visemes)), unfinished)
