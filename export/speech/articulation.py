@@ -81,9 +81,9 @@ class ArticulationLayer(nn.Module):
     REST_GAP: Final = 0.08  # below this the lips stay shut: the regression is too flat to reach 0 on p, b and m
     SURE: Final = (0.40, 0.65)  # from which probability of closed lips on they move together, and meet
     DOUBTFUL: Final = (0.0028, 0.0055)  # the same for a probability that a wide gap contradicts, times (1 - gap) ** 3
-    NOISY: Final = 3.5  # DOUBTFUL is so much higher in noise, where p, t and k sound alike: lips would stammer
+    NOISY: Final = 2.7  # DOUBTFUL is so much higher in noise, where p, t and k sound alike: lips would stammer
     NOISE: Final = (0.45, 0.65)  # from which probability of noise on it rises, and is so high
-    BITTEN: Final = (0.03, 0.20)  # from which probability of a bitten lip on it rises to the teeth, and is there
+    BITTEN: Final = (0.05, 0.30)  # from which probability of a bitten lip on it rises to the teeth, and is there
     SILENCE: Final = (0.15, 0.35)  # from which probability of silence on the mouth goes to rest, and is at rest
     GAIN: Final = 1.4  # the mean of several likely shapes is flatter than each of them: restores their spread
 
