@@ -28,7 +28,7 @@ INEXACT: Final = (f"{RECORDED}_fillets",)
 
 MINUTES: Final = 2.5
 """Of one person."""
-SOURCE_MINUTES: Final = 2.5
+SOURCE_MINUTES: Final = 10.0
 """Of a recorded shard, for each person made of it."""
 
 HELD_OUT: Final = 0.05
