@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import onnx
@@ -68,6 +69,8 @@ def served(repository: Path) -> Networks:
         folded = {f"{norm}.{name}" for norm, module in norms_of(networks) for name in module.state_dict()}
         if all(name in folded or (name in found and found[name].shape == shapes[name]) for name in shapes):
             networks.load_state_dict({name: found[name] for name in shapes.keys() - folded}, strict=False)
+            for _, norm in norms_of(networks):
+                nn.init.constant_(norm.weight, math.sqrt(1 + norm.eps))
             networks.eval()
             return networks
     raise ValueError(

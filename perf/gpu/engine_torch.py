@@ -4,8 +4,7 @@ Half precision is what export.networks says of a network: convolutions whose wei
 their results stay in it until they meet a number in single precision. TF32 is off: fp32 means fp32.
 
 The speech networks' training checkpoints are not part of the repository. Their weights are read back from the ONNX
-files, where batch normalisation has been folded into the convolutions and attention's biases into constants; the
-measure's comparison with ONNX Runtime would show it if that went wrong.
+files; the measure's comparison with ONNX Runtime would show it if that went wrong.
 """
 
 from __future__ import annotations
@@ -17,16 +16,15 @@ from fnmatch import fnmatch
 from typing import Any, Final
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from export.networks import Precision, network
+from export.speech.networks import STAGES, served
 from perf.gpu.engine import Tensors, Unavailable
-from perf.gpu.stages import network_file, ports
+from perf.gpu.stages import REPOSITORY, network_file, ports
 
 CONVOLUTIONS: Final = frozenset({torch.conv1d, torch.conv2d})
 
@@ -158,73 +156,12 @@ class TorchBound:
 
 def module_of(stage: str) -> nn.Module:
     """The module of a stage with the weights that are served."""
-    if stage == "speech_encoder":
-        return _speech_encoder()
-    if stage == "expression":
-        return _expression()
+    if stage in STAGES.values():
+        try:
+            networks = served(REPOSITORY)
+        except ValueError as error:
+            raise Unavailable(str(error)) from error
+        return networks.encoder if stage == STAGES["encoder"] else networks.expression
     from export.face.export import make_stage
 
     return make_stage(stage)
-
-
-def _weights(stage: str) -> dict[str, Tensor]:
-    graph = onnx.load(network_file(stage)).graph
-    return {tensor.name: torch.from_numpy(np.array(numpy_helper.to_array(tensor))) for tensor in graph.initializer}
-
-
-def _load(module: nn.Module, stage: str, weights: Mapping[str, Tensor]) -> nn.Module:
-    """Give a module its weights; those that it needs to run and the file has not are refused."""
-    missing = module.load_state_dict({**weights}, strict=False).missing_keys
-    if missing:
-        raise Unavailable(f"{network_file(stage)} holds no {missing[0]}: exported from another network than today's")
-    return module
-
-
-def _speech_encoder() -> nn.Module:
-    from export.speech.encoder import SpeechEncoder
-
-    module = SpeechEncoder()
-    for part in module.modules():
-        if isinstance(part, nn.BatchNorm1d):  # part of the convolution before it, by now
-            part.eps = 0.0
-    own = module.state_dict()
-    weights = _weights("speech_encoder")
-    normed = {name: value for name, value in own.items() if ".norm." in name}  # a fresh one's: the identity
-    return _load(module, "speech_encoder", {**normed, **{name: weights[name] for name in own if name in weights}})
-
-
-def _expression() -> nn.Module:
-    from export.speech.expression import Expression
-
-    weights = _weights("expression")
-    module = Expression(temporal="transformer" if "temporal.layers.0.query.weight" in weights else "tcn")
-    own = module.state_dict()
-    known = {name: weights[name] for name in own if name in weights}
-    # Only the head of the served look-ahead is in the graph.
-    known |= {name: value for name, value in own.items() if name.startswith("heads.") and name not in known}
-    for index, bias in enumerate(_distance_biases()):
-        slopes = dict(module.named_buffers())[f"temporal.layers.{index}.slopes"]  # [heads]
-        back = torch.arange(bias.shape[1])
-        known[f"temporal.layers.{index}.near"] = bias + slopes[:, None] * back
-    return _load(module, "expression", known)
-
-
-def _distance_biases() -> list[Tensor]:
-    """Attention's bias of each distance [heads, reach + 1], 0 steps back first, layer by layer.
-
-    The graph adds it to the scores of one distance after the other, the farthest first: constants [1, heads, 1, 1].
-    """
-    graph = onnx.load(network_file("expression")).graph
-    weights = _weights("expression")
-    found = [
-        weights[name].reshape(-1)
-        for node in graph.node
-        if node.op_type == "Add"
-        for name in node.input
-        if name in weights and weights[name].dim() == 4 and weights[name].shape[0::2] == (1, 1)
-    ]
-    layers = len({name.split(".")[2] for name in weights if name.startswith("temporal.layers.")})
-    if not layers:
-        return []
-    each = len(found) // layers
-    return [torch.stack(found[first : first + each][::-1], 1) for first in range(0, len(found), each)]
