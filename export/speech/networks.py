@@ -11,6 +11,7 @@ from facestream.contract import LOOKAHEAD_FRAMES
 from onnx import numpy_helper
 from torch import Tensor, nn
 
+from export.network_files import network_file
 from export.speech.encoder import SpeechEncoder
 from export.speech.expression import LOOKAHEADS, TEMPORAL, Expression
 from export.speech.loss import lips_loss
@@ -53,7 +54,7 @@ def served(repository: Path) -> Networks:
     """
     found: dict[str, Tensor] = {}
     for part, stage in STAGES.items():
-        file = repository / stage / "1" / "model.onnx"
+        file = network_file(repository, stage)
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing, expected the network of the stage {stage}")
         for weight in onnx.load(file).graph.initializer:

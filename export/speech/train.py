@@ -10,8 +10,8 @@ Started again, it goes on from its checkpoint. The same seed, steps and corpus g
 floating-point sums of the machine's threads.
 
 The loss is taken over whole passages at 60 Hz. That is the same as training on the 0.67 s windows which the server
-sends, since the last step's past (37 embedding steps, 39 of the transformer) fits into one window of 40; passages that
-begin with digital zeros stand for the start of a session.
+sends, since the last step's past (37 embedding steps) fits into one window; passages that begin with digital zeros
+stand for the start of a session.
 """
 
 from __future__ import annotations
@@ -283,9 +283,11 @@ def train(
         about["teacher"] = source.identity(teacher[1])
     strength = GENTLE if gentle else STRONG
     if start is not None:
-        begun = served(start) if start.is_dir() else trained(start, temporal)
         if start.is_dir():
+            begun = served(start)
             fit_norms(begun, Passages(voices, torch.Generator().manual_seed(seed), strength).batch().mel)
+        else:
+            begun = trained(start, temporal)
         networks.load_state_dict(begun.state_dict(), strict=False)
         about["start"] = start.stem
     if gentle:
