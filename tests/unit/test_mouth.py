@@ -83,6 +83,15 @@ def test_rounded_lips_win_over_a_smile() -> None:
     assert felt_speech(SILENT, shapes, opening)[smile] == shapes[smile]
 
 
+@pytest.mark.parametrize("said", [{"jawOpen": 0.1}, {"jawOpen": 0.22, "mouthLowerDown": 0.08}, {"jawOpen": 0.4}])
+def test_surprise_drops_the_jaw_and_raises_no_chin(said: dict[str, float]) -> None:
+    """A jaw and a chin that pull against each other pout with every syllable."""
+    shapes, opening = settled("surprised")
+    mixed = felt_speech(weights(**said), shapes, opening)
+    assert mixed[INDEX["jawOpen"]] > said["jawOpen"]
+    assert mixed[INDEX["mouthShrugLower"]] == 0.0
+
+
 def test_lips_close_no_further_than_the_jaw_is_open() -> None:
     """ARKit's rule for mouthClose: beyond it the lips pass through each other."""
     mixed = felt_speech(weights(jawOpen=0.1, mouthClose=0.4), SILENT, 1.0)

@@ -74,3 +74,26 @@ def test_rise_at_the_end_asks_and_a_fall_does_not() -> None:
     assert said(np.geomspace(115, 165, 10)) > 0.8
     assert said(np.geomspace(120, 90, 10)) == 0.0
     assert said(np.full(10, 120.0)) == 0.0
+
+
+def test_statement_whose_last_accent_rises_and_falls_does_not_ask() -> None:
+    """Most statements end so: raised brows and a tilted head behind each of them would doubt all that is said."""
+
+    def asks(last: np.ndarray) -> int:
+        reader = CueReader(load_network())
+        pitch = np.concatenate([np.tile([118.0, 122.0, 120.0], 20), last])
+        said = [Prosody(-20.0, 1.0, float(hz), 0.9, -22.0) for hz in pitch]
+        return sum(reader(heard).asks for heard in said + [Prosody(-90.0, 0.0, 0.0, 0.0, -90.0)] * 30)
+
+    accent = np.geomspace(120, 170, 6)
+    assert asks(accent) >= 1
+    assert asks(np.concatenate([accent, np.geomspace(150, 80, 6)])) == 0
+    assert asks(np.concatenate([accent, np.geomspace(175, 185, 4), [85.0]])) >= 1  # the last frame an octave off
+
+
+def test_the_recorded_statement_does_not_end_as_a_question() -> None:
+    """The demo's sentence is told, not asked; its last accent lies 0.2 s before its end."""
+    audio = np.concatenate([speech(), np.zeros(24_000, np.float32)])
+    second_half = cues_of(audio)[100:]
+    assert any(cue.ends for cue in second_half)
+    assert not any(cue.asks for cue in second_half)

@@ -17,9 +17,9 @@ from facestream.contract import FRAME_RATE
 from personality import Personality
 
 _AT_REST, _IN_SPEECH = 17.0 / 60.0, 26.0 / 60.0  # per second
-_OWN_PACE = 0.86  # of the rates: the rest are blinks at phrase ends and gaze shifts
+_OWN_IN_SPEECH = 0.86 * _IN_SPEECH  # the rest of the blinks in speech come early, with a phrase's end or a gaze shift
 _SPREAD = 0.70  # of the logarithm of intervals
-_SHORTEST = 0.22  # of a mean interval: two blinks within half a second look like a twitch
+_SHORTEST_SECONDS = 0.5  # from blink to blink: two within less look like a twitch
 _AT_END = 0.45  # chance that the end of a phrase takes the next blink
 _WITH_GAZE = 0.35
 _RIPE = 0.45  # of the interval: before it is over by so much, no end of a phrase takes its blink
@@ -31,7 +31,7 @@ class Blink:
 
     def __init__(self, random: np.random.Generator, personality: Personality) -> None:
         self._random = random
-        self._pace = _OWN_PACE * personality.blink_rate
+        self._pace = personality.blink_rate
         self._waited = 0.0
         self._wait = 0.5 + 0.5 * self._interval()
         self._time = math.inf
@@ -39,8 +39,7 @@ class Blink:
 
     def _interval(self) -> float:
         """In units of the mean interval."""
-        drawn = math.exp(_SPREAD * float(self._random.standard_normal()) - 0.5 * _SPREAD**2)
-        return float(max(drawn, _SHORTEST))
+        return math.exp(_SPREAD * float(self._random.standard_normal()) - 0.5 * _SPREAD**2)
 
     def _draw_course(self) -> None:
         closing, held, opening, depth = map(float, self._random.standard_normal(4).clip(-2.0, 2.0))
@@ -67,12 +66,12 @@ class Blink:
             gaze_leaps: the eyes begin a large saccade in this frame.
         """
         self._time += 1.0 / FRAME_RATE
-        self._waited += rate * self._pace * (_AT_REST + (_IN_SPEECH - _AT_REST) * speaks) / FRAME_RATE
+        self._waited += rate * self._pace * (_AT_REST + (_OWN_IN_SPEECH - _AT_REST) * speaks) / FRAME_RATE
         due = self._waited >= self._wait
-        if self._waited >= max(_RIPE * self._wait, _SHORTEST):
+        if self._waited >= _RIPE * self._wait:
             due = due or (phrase_ends and self._random.random() < _AT_END)
             due = due or (gaze_leaps and self._random.random() < _WITH_GAZE)
-        if due and self._time > self._opens + self._opening:
+        if due and self._time >= _SHORTEST_SECONDS:
             self._waited, self._wait = 0.0, self._interval()
             self._draw_course()
             self._time = 0.5 / FRAME_RATE

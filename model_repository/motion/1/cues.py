@@ -73,7 +73,10 @@ class CueReader:
             self._since_accent = 0
             accent = min(max(0.55 + 1.5 * (events.accent - _ACCENT) + self._melody, 0.25), 1.0)
 
-        self._since_rise = 0 if events.rise > 0.5 else self._since_rise + 1
+        if events.rise > 0.5:
+            self._since_rise = 0
+        else:
+            self._since_rise = _QUESTION_FRAMES if events.fallen else self._since_rise + 1
         self._since_end += 1
         ends = speaks and events.final >= _END and self._since_end >= _ENDS_APART
         if ends:

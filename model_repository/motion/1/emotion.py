@@ -30,7 +30,7 @@ class Style(NamedTuple):
     blinks: float = 1.0
     """Factor of the rate of blinks."""
     aversion: float = 1.0
-    """Factor of the time spent looking away."""
+    """Factor of the share of time spent looking away."""
     averted: tuple[float, float] = (0.0, 0.0)
     """Where glances away tend to, yaw and pitch, rad."""
     opening: float = 1.0

@@ -19,7 +19,7 @@ _DEGREE = math.pi / 180.0
 # At the viewer and away: mean and standard deviation in frames of 1/30 s; while speaking and while listening.
 _AT_VIEWER = ((93.9, 60.0), (237.5, 47.1))
 _AWAY = ((27.8, 24.0), (13.0, 7.1))
-_SHORTEST_FRAMES = 7.0
+_SHORTEST_FRAMES = 7  # a look that is over sooner is a twitch of the eyes
 _DIRECTIONS = np.array([15.54, 6.46, 17.69, 7.44, 16.80, 7.89, 20.38, 7.79])  # %, every 45 degrees from the right, up
 _CUMULATED = np.cumsum(_DIRECTIONS / _DIRECTIONS.sum())
 _MEAN_DEGREES = 6.9
@@ -32,6 +32,18 @@ LEAP_RAD = 4.0 * _DEGREE
 """Saccades from here on often come with a blink."""
 
 
+def _usual_share(speaks: float) -> float:
+    """Of the time that is spent looking away, without any emotion."""
+    away, at_viewer = (looks[0 if speaks > 0.5 else 1][0] for looks in (_AWAY, _AT_VIEWER))
+    return away / (away + at_viewer)
+
+
+def _pace(aversion: float, usual_share: float) -> float:
+    """How much faster than usual a look at the viewer goes by, so that the share of time away is `aversion` times the
+    usual one. Glances away last as long as ever: an angry one that is cut short would be a twitch."""
+    return aversion * (1.0 - usual_share) / (1.0 - aversion * usual_share)
+
+
 class Gaze:
     """Direction of both eyes of one session, in the world: 0 is the viewer, however the head stands."""
 
@@ -41,7 +53,9 @@ class Gaze:
         self._to = np.zeros(2)
         self._elapsed, self._duration = 1.0, 0.021
         self._away = False
-        self._look = 60.0  # frames to the next change between the viewer and away
+        self._look = 60.0  # frames to the next change between the viewer and away, at the usual pace
+        self._held = 0  # frames since the last one
+        self._usual_share = _usual_share(0.0)
         self._fixation = 20.0
         self.leaps = False
         """A large saccade begins in this frame."""
@@ -56,18 +70,19 @@ class Gaze:
 
         Args:
             cues: of the shown frame.
-            aversion: factor of the time spent looking away, of the emotion.
+            aversion: factor of the share of time spent looking away, of the emotion; it counts from this frame on.
             averted: yaw and pitch to which that emotion's glances tend, rad.
         """
         self._elapsed += 1.0 / FRAME_RATE
-        self._look -= 1.0 if not self._away else 1.0 / aversion
+        self._held += 1
+        self._look -= 1.0 if self._away else _pace(aversion, self._usual_share)
         self._fixation -= 1.0
         self.leaps = False
         wants_away = self._away
-        if self._look <= 0.0:
+        if cues.ends and self._away:
+            self._look = 0.0
+        if self._look <= 0.0 and self._held >= _SHORTEST_FRAMES:
             wants_away = not self._away
-        elif cues.ends and self._away:
-            wants_away = False
         elif not self._away and (
             (cues.begins and self._random.random() < _AVERTS_AT_BEGIN * min(aversion, 2.0))
             or (cues.hesitates and self._random.random() < _AVERTS_IN_HESITATION)
@@ -75,17 +90,18 @@ class Gaze:
             wants_away = True
         if wants_away != self._away:
             self._away = wants_away
-            self._begin_look(cues.speaks, aversion)
+            self._begin_look(cues.speaks)
             self._leap_to(self._glance(averted) if wants_away else self._on_face())
         elif self._fixation <= 0.0 and not self._away:
             self._leap_to(self._on_face())
         share = min(self._elapsed / self._duration, 1.0)
         return self._from + (self._to - self._from) * (share * share * (3.0 - 2.0 * share))
 
-    def _begin_look(self, speaks: float, aversion: float) -> None:
+    def _begin_look(self, speaks: float) -> None:
         mean, spread = (_AWAY if self._away else _AT_VIEWER)[0 if speaks > 0.5 else 1]
-        frames = mean + spread * float(self._random.standard_normal())
-        self._look = max(frames if self._away else frames / max(aversion, 0.3), _SHORTEST_FRAMES)
+        self._look = mean + spread * float(self._random.standard_normal())
+        self._held = 0
+        self._usual_share = _usual_share(speaks)
 
     def _leap_to(self, target: NDArray[np.float64]) -> None:
         distance = float(np.hypot(*(target - self._to)))

@@ -1,7 +1,7 @@
 """The mouth of a face that feels while it speaks: the speech has the last word.
 
 A feeling may widen a smile or bare teeth as far as the speech opens the lips, but it never holds a /p/ open and never
-opens a closed mouth: what it would part, the lower lip closes again.
+opens a closed mouth: its jaw drops no further than that, and what else it would part, the lower lip closes again.
 """
 
 from __future__ import annotations
@@ -71,7 +71,6 @@ _SHUTTING_AT = [
     INDEX[name] for name in ("mouthPressLeft", "mouthPressRight", "mouthRollLower", "mouthRollUpper", "mouthShrugLower")
 ]
 _SPREADING_AT = [INDEX[f"{name}{side}"] for name in _SPREADING for side in ("Left", "Right")]
-_MOUTH_AT = [index for index, shape in enumerate(ARKIT) if shape.group == "mouth"]
 
 
 def felt_speech(speech: NDArray[np.float64], feeling: NDArray[np.float64], opening: float) -> NDArray[np.float64]:
@@ -85,10 +84,14 @@ def felt_speech(speech: NDArray[np.float64], feeling: NDArray[np.float64], openi
     opened = min(parts / _OPEN_MM, 1.0)
     feeling[_JAW] *= opened
     feeling[_SHUTTING_AT] *= 1.0 - opened
-    # What the feeling parts beyond its freedom the lower lip takes back: it rises, as a chin does in disgust or sorrow.
+    # What the feeling parts beyond its freedom its own jaw takes back first: under one that drops, as in surprise, a
+    # raised chin would pout with every syllable. Then the lower lip: it rises, as a chin does in disgust or sorrow.
     # What is more than it can, the upper lip does not raise.
     excess = float(feeling @ _PARTING) - _FREEDOM * parts
     if excess > 0.0:
+        shut = min(excess / PARTING_MM["jawOpen"], float(feeling[_JAW]))
+        feeling[_JAW] -= shut
+        excess -= shut * PARTING_MM["jawOpen"]
         rise = min(excess / -PARTING_MM["mouthShrugLower"], max(_LOWER_LIP_MOST - float(feeling[_LOWER_LIP]), 0.0))
         feeling[_LOWER_LIP] += rise
         left = excess + rise * PARTING_MM["mouthShrugLower"]

@@ -35,6 +35,7 @@ _FIRST_LEVEL_DBFS = -30.0
 _VOICED_WITHIN, _VOICED_LEAST = 12, 3  # frames
 _RISE_FRAMES = 15
 _RISE_OCTAVES = 0.15  # nearly 2 semitones
+_NEWEST_FRAMES = 3  # voiced: one that is heard an octave off decides nothing
 
 
 class Events(NamedTuple):
@@ -47,6 +48,9 @@ class Events(NamedTuple):
     rise: float
     """The pitch has risen to above the speaker's usual one: where a phrase ends so, it asks. By rule, not learned: most
     of the voices that the network learns from do not raise their questions."""
+    fallen: bool
+    """The newest sound is voiced and below the speaker's usual pitch: what rose before has come down again, as it does
+    after the last accent of a statement."""
     melody: float
     """Pitch in octaves above the speaker's usual one, 0 where unvoiced."""
 
@@ -93,10 +97,16 @@ class ProsodyFeatures:
         pitch = self._history[-_RISE_FRAMES:, 0][self._history[-_RISE_FRAMES:, 1] > 0.0]
         if len(pitch) < 5:
             return 0.0
-        newest = float(pitch[-3:].mean())
+        newest = float(pitch[-_NEWEST_FRAMES:].mean())
         above = (newest - _RISE_OCTAVES) / _RISE_OCTAVES
         climbed = (newest - float(pitch[:-2].min()) - _RISE_OCTAVES) / _RISE_OCTAVES
         return min(max(min(above, climbed), 0.0), 1.0)
+
+    @property
+    def fallen(self) -> bool:
+        """Whether the newest frame is voiced, and the newest voiced ones are below the usual pitch."""
+        pitch = self._history[-_RISE_FRAMES:, 0][self._history[-_RISE_FRAMES:, 1] > 0.0]
+        return bool(self._history[-1, 1] > 0.0 and pitch[-_NEWEST_FRAMES:].mean() < 0.0)
 
 
 class ProsodyNetwork:
@@ -139,4 +149,4 @@ class ProsodyEvents:
         delayed = features[-1 - DELAY_FRAMES]
         if np.count_nonzero(features[-_VOICED_WITHIN:, 1]) < _VOICED_LEAST:
             accent = final = 0.0  # noise bears no accent
-        return Events(accent, final, self._features.rise, float(delayed[0]))
+        return Events(accent, final, self._features.rise, self._features.fallen, float(delayed[0]))
