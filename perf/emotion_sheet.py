@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from facestream.avatar.bundle import load_bundle
+from facestream.avatar.bundle import BundleError, load_bundle
 from facestream.avatar.preview import FacePreview, Image, both, contact_sheet, parameter_vector
 from facestream.contract import LOOKAHEAD_FRAMES
 from facestream.parameters import ARKIT, EMOTIONS, INDEX
@@ -65,10 +65,16 @@ def main() -> int:
     parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="where the stages are")
     parser.add_argument("--seed", type=int, default=3, help="of the session: another one is another person")
     options = parser.parse_args()
-    preview = FacePreview(options.repository, load_bundle(options.avatar))
-    sheet = emotion_sheet(options.repository, preview, options.seed)
+    if not cv2.haveImageWriter(str(options.output)):
+        parser.error(f"--output is {options.output}, expected a picture's name, such as emotions.png")
+    try:
+        bundle = load_bundle(options.avatar)
+    except BundleError as error:
+        parser.error(f"avatar: {error}")
+    sheet = emotion_sheet(options.repository, FacePreview(options.repository, bundle), options.seed)
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(options.output), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    if not cv2.imwrite(str(options.output), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
+        parser.error(f"--output {options.output} cannot be written")
     print(f"{options.output}: {sheet.shape[1]}x{sheet.shape[0]}")
     return 0
 

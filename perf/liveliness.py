@@ -227,6 +227,8 @@ def main() -> int:
     parser.add_argument("--emotion", choices=EMOTIONS, default="neutral")
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
+    if options.sessions < 1:
+        parser.error(f"--sessions is {options.sessions}, expected 1 or more")
     try:
         speech = read_speech(options.speech)
     except BadInput as error:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from perf.rating.agreement import alpha
 from perf.rating.answers import SCALES, SIDES, Answer
-from perf.rating.preference import strengths, win_table
+from perf.rating.preference import joined, strengths, win_table
 
 Floats = NDArray[np.float64]
 
@@ -67,6 +67,7 @@ def analyse(answers: Sequence[Answer], seed: int = 1) -> dict[str, Any]:
         "answers": len(asked),
         "undecided": float(np.mean([answer.preference == "none" for answer in asked])),
         "conditions": rows,
+        "joined": [[conditions[index] for index in group] for group in joined(wins)],
         "preferred": _pairs(conditions, wins, tables, again),
         "agreement": _agreement(asked),
         "attention": dict(sorted(raters.items())),

@@ -34,24 +34,42 @@ def win_table(conditions: Sequence[str], comparisons: Iterable[tuple[str, str, s
 
 
 def strengths(wins: Floats, prior: float = PRIOR) -> Floats:
-    """Natural logarithms of the strengths [n], their mean 0, of wins [n, n]; NaN for what was compared with nothing.
+    """Natural logarithms of the strengths [n] of wins [n, n]; NaN for what was compared with nothing.
 
-    Condition i is preferred to j with probability 1 / (1 + exp(s[j] - s[i])).
+    Condition i is preferred to j with probability 1 / (1 + exp(s[j] - s[i])). The mean of each group of `joined` is 0:
+    the answers tell nothing of one group beside another.
     """
     met = (wins + wins.T) > 0
     wins = wins + prior * met
     games = wins + wins.T
     known = games.sum(1) > 0
+    groups = [group for group in joined(wins) if known[group[0]]]
     power = np.ones(len(wins))
     for _ in range(2000):
         together = power[:, None] + power[None]
         renewed = np.where(known, wins.sum(1) / np.maximum((games / together).sum(1), 1e-300), 1.0)
-        renewed /= np.exp(np.log(renewed[known]).mean()) if known.any() else 1.0
+        for group in groups:
+            renewed[group] /= np.exp(np.log(renewed[group]).mean())
         settled = np.abs(np.log(renewed / power))[known].max(initial=0.0) < 1e-7
         power = renewed
         if settled:
             break
     return np.asarray(np.where(known, np.log(power), np.nan))
+
+
+def joined(wins: Floats) -> list[list[int]]:
+    """Conditions in groups: those of one were all compared, if not with each other then by way of others."""
+    met = (wins + wins.T) > 0
+    groups: list[list[int]] = []
+    left = set(range(len(wins)))
+    while left:
+        group, new = set[int](), {min(left)}
+        while new:
+            group |= new
+            new = {other for one in new for other in np.flatnonzero(met[one]).tolist()} - group
+        groups.append(sorted(group))
+        left -= group
+    return groups
 
 
 def answers_needed(preference: float, power: float = 0.8, level: float = 0.05) -> int:

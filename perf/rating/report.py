@@ -33,6 +33,9 @@ def markdown(found: Mapping[str, Any]) -> str:
     for row in found["conditions"]:
         cells = [_cell(row[key]) for key in (*SCALES, "strength")]
         lines.append(f"| {row['condition']} | {' | '.join(cells)} | {row['shown']} |")
+    if len(found["joined"]) > 1:
+        groups = "; ".join(", ".join(group) for group in found["joined"])
+        lines += ["", f"Nothing joins these groups of conditions, each of whose strengths are 0 on average: {groups}."]
     lines += ["", "## Preferences", "", "| preferred | to | share | answers |", "|---|---|---|---|"]
     for pair in found["preferred"]:
         share = {"value": pair["share"], "interval": pair["interval"]}

@@ -51,21 +51,29 @@ def trials_of(study: Study, rater: str, count: int) -> list[Trial]:
     asked = list(trials)
     if len(asked) > APART:
         for trial in draw.sample(asked[: len(asked) - APART], min(REPEATS, len(asked) - APART)):
-            place = draw.randint(trials.index(trial) + APART + 1, len(trials))
-            trials.insert(place, Trial(trial.pair, trial.right, trial.left, "repeat"))
+            places = range(trials.index(trial) + APART + 1, len(trials) + 1)
+            _insert(Trial(trial.pair, trial.right, trial.left, "repeat"), trials, places, study, draw)
     checks = study.checks
     draw.shuffle(checks)
     wanted = min(max(len(asked) // PER_CHECK, 1), len(checks))
     for number, pair in enumerate(checks[:wanted]):
         part = len(trials) / wanted
-        place = draw.randint(max(int(number * part), 1), max(int((number + 1) * part), 1))
-        trials.insert(min(place, len(trials)), _sided(pair, draw, "broken"))
+        places = range(max(int(number * part), 1), max(int((number + 1) * part), 1) + 1)
+        _insert(_sided(pair, draw, "broken"), trials, places, study, draw)
     return trials
 
 
 def _sided(pair: Pair, draw: random.Random, check: Check | None = None) -> Trial:
     left, right = draw.sample(pair.clips, 2)
     return Trial(pair, left, right, check)
+
+
+def _insert(trial: Trial, trials: list[Trial], places: range, study: Study, draw: random.Random) -> None:
+    """Put `trial` at one of `places`, beside no other of its content where that can be avoided."""
+    said = [study.clips[other.left].content for other in trials]
+    own = study.clips[trial.left].content
+    apart = [place for place in places if own not in said[place - 1 : place + 1]]
+    trials.insert(draw.choice(apart or places), trial)
 
 
 def _some_of(study: Study, count: int, draw: random.Random) -> list[Pair]:

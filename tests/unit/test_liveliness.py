@@ -90,3 +90,11 @@ def test_sound_that_cannot_be_read_is_named(
         with pytest.raises(SystemExit):
             main()
         assert complaint in capsys.readouterr().err
+
+
+def test_no_session_is_no_listener(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty table looks like a face without life."""
+    monkeypatch.setattr("sys.argv", ["liveliness", "speech.wav", "--sessions", "0"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "--sessions is 0, expected 1 or more" in capsys.readouterr().err

@@ -277,6 +277,24 @@ def test_trials_are_balanced_apart_and_the_same_each_time(folder: Path) -> None:
     assert 0.4 < left / (60 * 9) < 0.6
 
 
+def test_no_content_comes_twice_in_a_row_with_checks_and_repetitions_among_the_trials() -> None:
+    """Who has just seen a film spoilt, or the same pair, compares with that and not with the other film."""
+    clips: dict[str, Clip] = {}
+    pairs: list[Pair] = []
+    for content in range(6):
+        made = [Clip(f"aa{content}{number}", name, f"{content}") for number, name in enumerate((*CONDITIONS, "broken"))]
+        clips |= {clip.id: clip for clip in made}
+        pairs += [Pair(f"{one.id}{other.id}", (one.id, other.id)) for one, other in itertools.combinations(made[:3], 2)]
+        pairs.append(Pair(f"{content}x", (made[2].id, made[3].id), better=made[2].id))
+    study = Study("a study", clips, tuple(pairs))
+    beside = 0
+    for rater in range(100):
+        trials = trials_of(study, f"{rater:016x}", 18)
+        assert [trial.check for trial in trials].count("broken") == 2
+        beside += any(clips[a.left].content == clips[b.left].content for a, b in itertools.pairwise(trials))
+    assert beside <= 5  # where the order leaves no other place
+
+
 def test_few_pairs_make_a_short_session(folder: Path) -> None:
     study = load_study(folder)
     assert len([trial for trial in trials_of(study, "0", 1000) if trial.check is None]) == len(study.tests)
