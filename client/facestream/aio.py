@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from facestream.audio import Chunker, SoundSource, chunks
-from facestream.connection import CHANNEL_OPTIONS, DRAIN_SECONDS, describe
+from facestream.connection import DRAIN_SECONDS, channel_options, describe
 from facestream.contract import FRAME_RATE
 from facestream.conversation import Conversation
 from facestream.errors import (
@@ -32,7 +32,7 @@ from facestream.errors import (
     SessionLost,
 )
 from facestream.exchange import Exchange
-from facestream.protocol import ENSEMBLES, Frame, Output, Sound, emotion_vector, quality_tier
+from facestream.protocol import Frame, Output, Sound, emotion_vector, ensemble_of, quality_tier
 from facestream.quality import QualityName
 from facestream.session import MAX_UNREAD_FRAMES
 
@@ -74,7 +74,7 @@ class Client:
 
     async def check_ready(self, output: Output = "rgb", timeout: float = 2.0) -> None:
         """Raise `ServerUnavailable` unless a server answers and serves what `output` needs."""
-        model = ENSEMBLES[output].model
+        model = ensemble_of(output).model
         try:
             answer = await self._stub().ModelReady(service_pb2.ModelReadyRequest(name=model), timeout=timeout)
         except grpc.RpcError as error:
@@ -91,7 +91,7 @@ class Client:
 
     def _stub(self) -> service_pb2_grpc.GRPCInferenceServiceStub:
         if self._channel is None:  # not in __init__: a channel belongs to the loop that runs when it is made
-            self._channel = grpc.aio.insecure_channel(self.url, options=CHANNEL_OPTIONS)
+            self._channel = grpc.aio.insecure_channel(self.url, options=channel_options(self.url))
         return service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
 
@@ -100,7 +100,7 @@ class _Stream:
 
     def __init__(self, url: str) -> None:
         self._requests: asyncio.Queue[service_pb2.ModelInferRequest | None] = asyncio.Queue()
-        self._channel = grpc.aio.insecure_channel(url, options=CHANNEL_OPTIONS)
+        self._channel = grpc.aio.insecure_channel(url, options=channel_options(url))
         stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self.responses = stub.ModelStreamInfer(self._read_requests())
 
@@ -165,6 +165,7 @@ class Session(Conversation[_Stream]):
             async for frame in self.frames():
                 yield frame
         finally:
+            self._wind_down()
             feeder.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await feeder
@@ -229,16 +230,17 @@ class Session(Conversation[_Stream]):
 
     async def _feed(self, sound: AsyncSoundSource, realtime: bool) -> None:
         """Task: send what `stream` was given, as fast as the server answers and the caller reads."""
-        begin, number = time.monotonic(), 0
+        begin, number = 0.0, 0
         try:
             async for chunk in _chunks(sound):
                 if realtime:
+                    begin = begin or time.monotonic()
                     await asyncio.sleep(begin + number / FRAME_RATE - time.monotonic())
                 await self._push(chunk, lambda: self._exchange.pending + len(self._unread))
                 number += 1
             await self.finish()
-        except (SessionClosed, asyncio.CancelledError):
-            pass
+        except asyncio.CancelledError:  # of what the iterable waits for, if the session is not closed
+            self._fail(SessionClosed("the source of the sound was cancelled"))
         except BaseException as error:  # of the caller's own iterable: it belongs to whoever reads the frames
             self._fail(error)
 
@@ -295,6 +297,12 @@ class Session(Conversation[_Stream]):
 
     async def _run(self) -> None:
         """Task: receive; connect again after a loss."""
+        try:
+            await self._receive_and_resume()
+        except Exception as error:  # no file left for another connection: who waits for frames is to hear of it
+            self._fail(error)
+
+    async def _receive_and_resume(self) -> None:
         while (stream := self._stream) is not None:
             reason = await self._receive_all(stream)
             self._stream = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 import warnings
 from collections.abc import Iterable, Iterator
@@ -27,6 +28,10 @@ LOWEST_RATE, HIGHEST_RATE = 4_000, 384_000
 """Sample rates of files, Hz. Below the first is no speech, above the second no recorder."""
 
 _BLOCK = 1 << 16
+
+_CUT_CHUNK = re.compile(r"^ ?(?:data|SSND) : (\d+) \(should be (\d+)\)$", re.MULTILINE)
+_STREAMED = 0x7FFF0000
+"""Bytes: whoever writes a WAV file into a pipe does not know its size, and writes one that is this large or larger."""
 
 
 class SoundFile:
@@ -57,7 +62,7 @@ class SoundFile:
             survey = Survey(str(path), file.samplerate, file.channels)
             for block in self._read(file):
                 survey.add(block)
-            promised = file.frames
+            promised = max(file.frames, _promised(survey.samples, file.extra_info))
         if not survey.samples:
             raise BadInput(f"{path} holds no sound: 0 samples")
         self.samples = survey.samples
@@ -132,6 +137,14 @@ class SoundFile:
                 return
             at += len(block)
             yield block
+
+
+def _promised(samples: int, told: str) -> int:
+    """Samples that a WAV or AIFF file's header promises, by what libsndfile tells of it beside their true number."""
+    for size, there in _CUT_CHUNK.findall(told):
+        if int(size) < _STREAMED and int(there) > 0:
+            return samples * int(size) // int(there)
+    return samples
 
 
 def read_sound(path: str | Path) -> SoundFile:
@@ -218,7 +231,8 @@ def chunks(sound: SoundSource) -> Iterator[NDArray[np.float32]]:
 
 def pace(sound: SoundSource) -> Iterator[NDArray[np.float32]]:
     """Like `chunks`, at the speed of speech: chunk k is given k / 30 s after the first, or as soon as it can be."""
-    begin = time.monotonic()
+    begin = 0.0
     for number, chunk in enumerate(chunks(sound)):
+        begin = begin or time.monotonic()  # a source may take its time for the first sound
         time.sleep(max(0.0, begin + number / FRAME_RATE - time.monotonic()))
         yield chunk

@@ -6,13 +6,14 @@ the order of its requests, so a fast session waits for a slow one.
 
 from __future__ import annotations
 
-from typing import Final
+import ipaddress
+from typing import Any, Final
 
 import grpc
 
 from facestream.errors import BadInput, FacestreamError, ServerUnavailable, SessionLost, SessionRefused
 
-CHANNEL_OPTIONS: Final = (
+_CHANNEL_OPTIONS: Final = (
     ("grpc.use_local_subchannel_pool", 1),  # without it, channels to one address share a connection
     ("grpc.max_receive_message_length", 16 << 20),
     # A ping every 20 s finds a peer that vanished without closing. Triton's own limit on pings without data is one in
@@ -28,6 +29,23 @@ LONGEST_DEADLINE: Final = 1e6
 """Seconds. What waits, Python's own, takes no infinity."""
 
 _FIRST_DELAY, _LONGEST_DELAY = 0.05, 1.0
+
+
+def channel_options(url: str) -> tuple[tuple[str, Any], ...]:
+    """gRPC's options for a channel to `url`, host:port.
+
+    A server of this machine is never reached through the proxy of the environment (http_proxy, https_proxy), which gRPC
+    would ask for 127.0.0.1, too.
+    """
+    return (*_CHANNEL_OPTIONS, ("grpc.enable_http_proxy", 0)) if _is_this_machine(url) else _CHANNEL_OPTIONS
+
+
+def _is_this_machine(url: str) -> bool:
+    host = url.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host == "localhost"
 
 
 def check_deadline(seconds: float) -> float:
@@ -48,7 +66,8 @@ class Recovery:
     """Decides after each loss whether and when to connect again.
 
     A session that was never open is not tried again, for then the fault is the address or the server. One that was is
-    tried with growing pauses until no frame came for `limit_s` seconds.
+    tried with growing pauses until it has not come back for `limit_s` seconds. A replay alone does not bring it back:
+    sound that crashes the server would be replayed for ever.
     """
 
     def __init__(self, url: str, limit_s: float) -> None:
@@ -61,7 +80,7 @@ class Recovery:
         self._delay = _FIRST_DELAY
 
     def answered(self, progress: bool) -> None:
-        """Note an answer; `progress` says that it brought a new frame."""
+        """Note an answer; `progress` says that it brought a new frame, or the last answer that the server owed."""
         self._opened = True
         if progress:
             self._lost_at = None

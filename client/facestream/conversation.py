@@ -97,7 +97,8 @@ class Conversation(abc.ABC, Generic[Stream]):
                 return error
             self._fail(error)
         else:
-            self._recovery.answered(progress=frame is not None)
+            # In a pause of the speaker no frame is missing: all that was asked for is answered.
+            self._recovery.answered(progress=frame is not None or self._exchange.pending == 0)
             if frame is not None and not self._closed:
                 self._unread.append(frame)
         return None

@@ -29,7 +29,6 @@ from facestream.avatar_name import encode_avatar_name
 from facestream.contract import CHUNK_SAMPLES, LOOKAHEAD_FRAMES, WINDOW_SAMPLES
 from facestream.errors import BadInput, OutOfOrder, ServerUnavailable, SessionLost, SessionRefused
 from facestream.protocol import (
-    ENSEMBLES,
     Frame,
     Output,
     Sound,
@@ -38,6 +37,7 @@ from facestream.protocol import (
     check_correlation_id,
     check_index,
     emotion_vector,
+    ensemble_of,
     error_from_message,
     make_frame,
     parse_response,
@@ -65,9 +65,7 @@ class Exchange:
     """One session's requests and responses in their order. Not thread-safe: its owner serialises the calls."""
 
     def __init__(self, avatar: str, output: Output, max_in_flight: int, correlation_id: int | None = None) -> None:
-        if output not in ENSEMBLES:
-            raise BadInput(f"output is '{output}'; expected one of {', '.join(ENSEMBLES)}")
-        if "AVATAR" in ENSEMBLES[output].inputs:
+        if "AVATAR" in ensemble_of(output).inputs:
             try:
                 encode_avatar_name(avatar)
             except ValueError as error:

@@ -66,6 +66,14 @@ ENSEMBLES: Final[Mapping[str, Ensemble]] = {
     "parameters": Ensemble(PARAMETERS_ENSEMBLE, ("AUDIO", "EMOTION"), ("PARAMETERS", "VISEME", "FRAME_INDEX")),
 }
 
+
+def ensemble_of(output: str) -> Ensemble:
+    """The ensemble that makes `output`; `BadInput` for another word."""
+    if output not in ENSEMBLES:
+        raise BadInput(f"output is '{output}'; expected one of {', '.join(ENSEMBLES)}")
+    return ENSEMBLES[output]
+
+
 _DTYPES: Final = {
     "UINT8": np.dtype("u1"),
     "BOOL": np.dtype("?"),
@@ -228,6 +236,7 @@ def parse_response(output: Output, response: service_pb2.ModelInferResponse) -> 
         "PARAMETERS": (len(PARAMETERS),),
         "FRAME_INDEX": (1,),
         "QUALITY_USED": (1,),
+        "KEYFRAME": (1,),
     }
     for name, shape in shapes.items():
         if name in tensors and tensors[name].shape != shape:
@@ -245,7 +254,7 @@ def make_frame(index: int, latency_s: float, tensors: Mapping[str, NDArray[Any]]
         latency_s=latency_s,
         picture=tensors.get("FRAME"),
         packet=None if access_unit is None else access_unit.tobytes(),
-        keyframe=keyframe is not None and bool(keyframe.reshape(-1)[0]),
+        keyframe=keyframe is not None and bool(keyframe[0]),
         parameters=tensors.get("PARAMETERS"),
         visemes=tensors.get("VISEME"),
         quality=None if used is None else Quality(int(used[0])),

@@ -38,12 +38,22 @@ def stage_times(
 ) -> list[StageTime]:
     """Difference of two snapshots of Triton's `ModelStatistics`, models without requests left out, in Triton's order.
 
-    An ensemble is listed like a model; its compute time is that of its stages together.
+    An ensemble is listed like a model; its compute time is that of its stages together. A server that was started again
+    in between has counted from 0: all that it did since then is told.
     """
     earlier = {(model.name, model.version): model for model in before.model_stats}
+
+    def at_first(model: service_pb2.ModelStatistics) -> service_pb2.ModelStatistics:
+        return earlier.get((model.name, model.version), service_pb2.ModelStatistics())
+
+    def answered(model: service_pb2.ModelStatistics) -> int:
+        return int(model.inference_stats.success.count)
+
+    if any(answered(model) < answered(at_first(model)) for model in after.model_stats):
+        earlier.clear()
     times = []
     for model in after.model_stats:
-        old = earlier.get((model.name, model.version), service_pb2.ModelStatistics()).inference_stats
+        old = at_first(model).inference_stats
         new = model.inference_stats
         requests = new.success.count - old.success.count
         failures = new.fail.count - old.fail.count
@@ -51,18 +61,15 @@ def stage_times(
             continue
         phases = ("compute_input", "compute_infer", "compute_output")
         compute_ns = sum(getattr(new, phase).ns - getattr(old, phase).ns for phase in phases)
-        executions = (
-            model.execution_count
-            - earlier.get((model.name, model.version), service_pb2.ModelStatistics()).execution_count
-        )
-        answered = max(requests, 1)
+        executions = model.execution_count - at_first(model).execution_count
+        divisor = max(requests, 1)
         times.append(
             StageTime(
                 name=model.name,
                 requests=requests,
                 executions=executions,
-                queue_ms=(new.queue.ns - old.queue.ns) / answered / 1e6,
-                compute_ms=compute_ns / answered / 1e6,
+                queue_ms=(new.queue.ns - old.queue.ns) / divisor / 1e6,
+                compute_ms=compute_ns / divisor / 1e6,
                 failures=failures,
             )
         )
@@ -108,9 +115,18 @@ class Report:
     """Frames by the name of the tier that they were drawn in; empty where there were no pictures."""
 
     @classmethod
-    def of(cls, watch: Stopwatch, realtime: bool, stages: list[StageTime]) -> Report:
-        """Summarise a run; all figures are 0 without frames."""
-        latencies = np.array(watch.latencies_s or [0.0])
+    def of(cls, watch: Stopwatch, realtime: bool, stages: list[StageTime], flushed: int = 0) -> Report:
+        """Summarise a run; all figures are 0 without frames.
+
+        Args:
+            watch: Of the whole run.
+            realtime: Whether the sound came at the speed of speech.
+            stages: What the server did in that time.
+            flushed: Frames at the end that silence fetched, all at once: they wait for each other, and their latency,
+                which is not that of a conversation, is left out.
+        """
+        conversation = watch.latencies_s[: len(watch.latencies_s) - flushed]
+        latencies = np.array(conversation or watch.latencies_s or [0.0])
         p50, p95, p99 = (float(np.percentile(latencies, share)) * 1e3 for share in (50, 95, 99))
         frames = len(watch.latencies_s)
         return cls(

@@ -187,10 +187,10 @@ class _Reader:
         except BaseException as error:  # belongs to whoever reads the frames
             self.arrived.append(error)
         finally:
+            self._tell()
             close = getattr(self._speech, "close", None)  # a generator that was left early: it ends its connection
             if close is not None:
                 close()
-            self._tell()
 
 
 class _Spoken:
@@ -216,6 +216,8 @@ class _Spoken:
         if isinstance(item, BaseException):
             raise item
         reader.taken()
+        if item.sound.shape != (CHUNK_SAMPLES,):
+            raise BadInput(f"a chunk of speech has the shape {list(item.sound.shape)}; expected [{CHUNK_SAMPLES}]")
         self._begun = True
         if item.emotion.tobytes() != self._emotion:
             self._emotion = item.emotion.tobytes()

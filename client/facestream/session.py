@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from facestream.audio import SoundSource, chunks, pace
-from facestream.connection import CHANNEL_OPTIONS, DRAIN_SECONDS, describe
+from facestream.connection import DRAIN_SECONDS, channel_options, describe
 from facestream.contract import FRAME_RATE
 from facestream.conversation import Conversation
 from facestream.errors import (
@@ -37,7 +37,7 @@ from facestream.errors import (
     SessionLost,
 )
 from facestream.exchange import Exchange
-from facestream.protocol import ENSEMBLES, Frame, Output, Sound, emotion_vector, quality_tier
+from facestream.protocol import Frame, Output, Sound, emotion_vector, ensemble_of, quality_tier
 from facestream.quality import QualityName
 
 MAX_UNREAD_FRAMES = 3 * FRAME_RATE
@@ -53,7 +53,7 @@ class Client:
 
     def __init__(self, url: str = "localhost:8001") -> None:
         self.url = url
-        self._channel = grpc.insecure_channel(url, options=CHANNEL_OPTIONS)
+        self._channel = grpc.insecure_channel(url, options=channel_options(url))
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
     def __enter__(self) -> Client:
@@ -98,7 +98,7 @@ class Client:
 
     def check_ready(self, output: Output = "rgb", timeout: float = 2.0) -> None:
         """Raise `ServerUnavailable` unless a server answers and serves what `output` needs."""
-        model = ENSEMBLES[output].model
+        model = ensemble_of(output).model
         try:
             ready = self._stub.ModelReady(service_pb2.ModelReadyRequest(name=model), timeout=timeout).ready
         except grpc.RpcError as error:
@@ -119,7 +119,7 @@ class GrpcStream:
 
     def __init__(self, url: str) -> None:
         self._requests: SimpleQueue[service_pb2.ModelInferRequest | None] = SimpleQueue()
-        self._channel = grpc.insecure_channel(url, options=CHANNEL_OPTIONS)
+        self._channel = grpc.insecure_channel(url, options=channel_options(url))
         stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self.responses = stub.ModelStreamInfer(iter(self._requests.get, None))
 
@@ -263,9 +263,10 @@ class Session(Conversation[GrpcStream]):
     # --- within -------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="facestream-session", daemon=True)
         self._stream = GrpcStream(self._url)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name="facestream-session", daemon=True)
+        thread.start()
+        self._thread = thread
 
     def _feed(self, source: Iterator[Sound]) -> None:
         """Thread: send what `stream` was given, as fast as the server answers and the caller reads."""
@@ -273,8 +274,6 @@ class Session(Conversation[GrpcStream]):
             for chunk in source:
                 self._push(chunk, lambda: self._exchange.pending + len(self._unread))
             self.finish()
-        except SessionClosed:
-            pass
         except BaseException as error:  # of the caller's own iterable: it belongs to whoever reads the frames
             with self._changed:
                 self._fail(error)
@@ -325,6 +324,13 @@ class Session(Conversation[GrpcStream]):
 
     def _run(self) -> None:
         """Thread: receive; connect again after a loss."""
+        try:
+            self._receive_and_resume()
+        except BaseException as error:  # no thread left for another connection: who waits for frames is to hear of it
+            with self._changed:
+                self._fail(error)
+
+    def _receive_and_resume(self) -> None:
         while (stream := self._stream) is not None:
             reason = self._receive_all(stream)
             stream.close()

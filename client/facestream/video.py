@@ -6,6 +6,7 @@ packets are written as they came from the server; pictures are encoded here.
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Iterator
 from fractions import Fraction
@@ -38,6 +39,26 @@ class VideoError(FacestreamError):
     """Frames that cannot be written to this file."""
 
 
+def check_writable(path: Path) -> None:
+    """Raise `BadInput` unless the file can be written. What is there stays as it is, and none is made."""
+    existed = path.exists() or path.is_symlink()
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise BadInput(f"{path} cannot be written: {error.strerror}") from error
+    if not existed:
+        path.unlink()
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """A full disk, or whatever else ends writing, as a `VideoError` with the file's name."""
+    try:
+        yield
+    except OSError as error:
+        raise VideoError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
 class Soundtrack(Protocol):
     """Sound that is read bit by bit while the film grows, from its first frame on."""
 
@@ -57,21 +78,20 @@ class VideoWriter:
     """Writes the frames of one session, and the sound, to an MP4 file. A context manager.
 
     Args:
-        path: File to write; what is there is replaced.
-        sound: Sound of the session from its first frame on; None: a silent film.
+        path: File to write; what is there is replaced with the first frame.
+        sound: Sound of the session from its first frame on; None: a silent film. It ends with the last frame.
     """
 
     def __init__(self, path: str | Path, sound: SoundFile | Soundtrack | None = None) -> None:
-        try:
-            Path(path).open("wb").close()  # FFmpeg would tell only at the first frame
-            self._container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
-        except OSError as error:
-            raise BadInput(f"{path} cannot be written: {error}") from error
+        self._path = Path(path)
+        check_writable(self._path)  # FFmpeg opens it, and would tell, only at the first frame
+        self._container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
         self._video: VideoStream | None = None
         self._encodes = False
         self._sound = _FileSound(sound) if isinstance(sound, SoundFile) else sound
         self._track: _AacTrack | None = None
         self._next = 0
+        self._failed = False
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -85,6 +105,24 @@ class VideoWriter:
         """Append a frame of output "rgb" or "h264"; frames come in order, none may be missing."""
         if frame.index != self._next:
             raise VideoError(f"frame {frame.index} came; expected frame {self._next}")
+        with writing(self._path):
+            try:
+                self._append(frame)
+            except OSError:
+                self._failed = True
+                raise
+
+    def close(self) -> None:
+        """Write what is buffered and the file's index."""
+        with writing(self._path), contextlib.closing(self._container):
+            if self._failed:
+                return  # behind a header that could not be written, FFmpeg crashes at the next packet
+            if self._video is not None and self._encodes:
+                self._container.mux(self._video.encode(None))
+            if self._track is not None:
+                self._track.close(until=self._next / FRAME_RATE)
+
+    def _append(self, frame: Frame) -> None:
         if frame.packet is not None:
             self._write_packets([*frame.prelude, frame.packet], frame.index * _TICKS, frame.keyframe)
         elif frame.picture is not None:
@@ -94,14 +132,6 @@ class VideoWriter:
         self._next += 1
         if self._track is not None:
             self._track.write(until=frame.time_s)
-
-    def close(self) -> None:
-        """Write what is buffered and the file's index."""
-        if self._video is not None and self._encodes:
-            self._container.mux(self._video.encode(None))
-        if self._track is not None:
-            self._track.close()
-        self._container.close()
 
     def _write_packets(self, packets: list[bytes], at: int, keyframe: bool) -> None:
         """Write packets as they are; the last is the frame at tick `at`.
@@ -206,9 +236,9 @@ class _AacTrack:
             self._container.mux(self._stream.encode(frame))
             self._next += len(block)
 
-    def close(self) -> None:
-        """Write the rest."""
-        self.write(until=float("inf"))
+    def close(self, until: float) -> None:
+        """Write what is left of it up to `until` seconds: where the frames broke off, so does the sound."""
+        self.write(until)
         self._container.mux(self._stream.encode(None))
 
 

@@ -305,3 +305,16 @@ def test_serve_ends_cleanly_on_sigterm_and_keeps_http_to_this_machine(repository
         serve.send_signal(signal.SIGTERM)
         assert serve.wait(30) == 0
     assert not list(Path("/dev/shm").glob(f"facestream_{serve.pid}_*"))
+
+
+def test_the_server_outlives_the_thread_that_started_it(repository: Path) -> None:
+    """A web framework starts it in a worker thread: to the kernel that was the launcher, and its end the server's."""
+    server = TritonServer(repository, models=["plain"])
+    try:
+        worker = threading.Thread(target=server.start)
+        worker.start()
+        worker.join()
+        assert server.wait(2.0) is None
+        assert server.ready()
+    finally:
+        server.stop()

@@ -63,6 +63,8 @@ class FakeRepository:
         """Request number (over all connections) -> message."""
         self.break_at: list[int] = []
         """Request numbers (over all connections) at which the connection breaks instead of an answer."""
+        self.break_at_sound: bytes | None = None
+        """Sound of the requests at which the connection breaks, each time that they come."""
         self.forget_at: list[int] = []
         """Request numbers (over all connections) before which the server drops its state."""
         self.skip_index_at: int | None = None
@@ -73,7 +75,7 @@ class FakeRepository:
         seen = _read(request, connection)
         number = len(self.seen)
         self.seen.append(seen)
-        if number in self.break_at:
+        if number in self.break_at or seen.sound.tobytes() == self.break_at_sound:
             self.sequences.clear()
             return None
         if number in self.forget_at:
@@ -114,6 +116,8 @@ class FakeTriton(FakeRepository, service_pb2_grpc.GRPCInferenceServiceServicer):
         self.gate = threading.Event()
         """The server answers only while it is set."""
         self.gate.set()
+        self.drop_connections = threading.Event()
+        """Set: the next connection that waits for a request breaks, its sequences with it."""
         self.seconds = 0.0
         """Time for one answer."""
         self.seconds_for_word = 0.0
@@ -189,6 +193,10 @@ class FakeTriton(FakeRepository, service_pb2_grpc.GRPCInferenceServiceServicer):
         context.add_callback(gone)
         threading.Thread(target=read, daemon=True).start()
         while not (done.is_set() and not waiting) and context.is_active():
+            if self.drop_connections.is_set():
+                self.sequences.clear()
+                self.drop_connections.clear()
+                context.abort(grpc.StatusCode.UNAVAILABLE, "the network is gone")
             if not waiting or not self.gate.is_set():
                 time.sleep(0.001)
                 continue

@@ -125,6 +125,30 @@ def test_a_file_that_is_shorter_than_it_says_is_remarked_on(tmp_path: Path) -> N
     assert re.search(r"half\.mp3 breaks off after 1[34]\.\d+ s; its header promises more", remark)
 
 
+@pytest.mark.parametrize(("suffix", "subtype"), [("wav", "PCM_16"), ("wav", "PCM_24"), ("aiff", "PCM_16")])
+def test_an_uncompressed_file_that_is_shorter_than_it_says_is_remarked_on(
+    tmp_path: Path, suffix: str, subtype: str
+) -> None:
+    """The same of the commonest format, where libsndfile counts what is there and keeps the promise to itself."""
+    path = tmp_path / f"half.{suffix}"
+    soundfile.write(path, tone(24_000, 20.0), 24_000, subtype=subtype)
+    assert SoundFile(path).remarks == ()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    (remark,) = SoundFile(path).remarks
+    assert re.search(rf"half\.{suffix} breaks off after 13\.\d+ s; its header promises more", remark)
+
+
+@pytest.mark.parametrize("size", [0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
+def test_a_file_out_of_a_pipe_promises_nothing(tmp_path: Path, size: int) -> None:
+    """`ffmpeg ... | tee` and sox write such sizes, and nothing is missing."""
+    path = tmp_path / "piped.wav"
+    soundfile.write(path, tone(24_000, 1.0), 24_000)
+    data = bytearray(path.read_bytes())
+    data[4:8] = data[40:44] = size.to_bytes(4, "little")
+    path.write_bytes(data)
+    assert SoundFile(path).remarks == ()
+
+
 def test_a_header_that_promises_hours_costs_nothing(tmp_path: Path) -> None:
     """A file of 1 kB must not take 4 GB of memory."""
     path = tmp_path / "boast.wav"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 from typing import Any
@@ -118,3 +119,23 @@ def _tuned(path: Path, told: dict[str, Any]) -> None:
     manifest = {**bundle.manifest, "quality": {**bundle.manifest["quality"], **told}}
     adapter = np.full_like(bundle.tensors["AVATAR_ADAPTER"], 0.5)
     save_bundle(path, {**bundle.tensors, "AVATAR_ADAPTER": adapter}, {**manifest, "name": "eva"})
+
+
+def test_a_folder_that_the_server_may_not_read_costs_nobody_the_ready_avatars(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container's user and a folder of mode 700: every session was lost to a fault, whatever avatar it named."""
+    is_file = Path.is_file
+
+    def refuse(path: Path) -> bool:
+        if path.parent == tmp_path:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    shelf = AvatarShelf([tmp_path, READY[0].parent], STORE)
+    assert shelf.take(READY[0].stem)
+    with pytest.raises(
+        BadInput, match=f"'mine' is unknown, expected one of: .*; {tmp_path} cannot be read: Permission"
+    ):
+        shelf.take("mine")

@@ -7,12 +7,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 from facestream.cli.main import main
+from facestream.errors import ServerUnavailable
 from facestream.parameters import PARAMETERS
+from facestream.report import Report
+from facestream.session import Client
 from facestream.video import decode
 from fake_triton import FakeTriton
 
@@ -141,3 +145,82 @@ def test_client_needs_no_heavy_package() -> None:
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "face.csv"])
+def test_a_refused_session_leaves_the_file_as_it_was(
+    server: FakeTriton, speech: Path, tmp_path: Path, name: str
+) -> None:
+    """A misspelt avatar must not cost the film that was made yesterday."""
+    server.refuse_start = ["bad input: avatar 'eva' is not here, expected one of ada"] * 2
+    words = ["render", str(speech), "--avatar", "eva", "--url", server.url, "--pictures"]
+    (tmp_path / name).write_text("yesterday")
+    assert main([*words, "-o", str(tmp_path / name)]) == 1
+    assert (tmp_path / name).read_text() == "yesterday"
+    assert main([*words, "-o", str(tmp_path / f"new-{name}")]) == 1
+    assert not (tmp_path / f"new-{name}").exists()
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "face.csv"])
+def test_a_full_disk_is_one_line(
+    server: FakeTriton, speech: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).symlink_to("/dev/full")
+    words = ["render", str(speech), "--avatar", "ada", "-o", str(tmp_path / name), "--url", server.url, "--pictures"]
+    assert main([*words, "--quiet"]) == 1
+    told = capsys.readouterr().err.strip()
+    assert told == f"facestream render: {tmp_path / name} cannot be written: No space left on device"
+
+
+def test_a_server_that_is_gone_behind_the_last_frame_costs_nothing(
+    server: FakeTriton,
+    speech: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The film is complete: only the server's own times are missing from the report."""
+    answers = iter([server.statistics])
+
+    def statistics(self: Client, timeout: float = 5.0) -> object:
+        for answer in answers:
+            return answer
+        raise ServerUnavailable("no statistics")
+
+    monkeypatch.setattr(Client, "statistics", statistics)
+    assert main(["render", str(speech), "-o", str(tmp_path / "face.csv"), "--url", server.url]) == 0
+    assert "wrote" in capsys.readouterr().out
+
+
+def test_a_server_of_its_own_and_another_one(speech: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The address was ignored in silence, and a server started beside the one that was meant."""
+    with pytest.raises(SystemExit):
+        main(["render", str(speech), "--avatar", "ada", "--serve", "--url", "gpu:8001"])
+    assert "not allowed with argument" in capsys.readouterr().err
+
+
+def test_ctrl_c_while_a_command_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first half second is imports: who notices a typing error at once gets no traceback."""
+
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("facestream.cli.main.importlib.import_module", interrupted)
+    assert main(["render", "speech.wav"]) == 130
+
+
+def test_the_latency_of_a_paced_run_is_that_of_a_conversation(
+    server: FakeTriton, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The two frames that silence fetches at the end are not the user's."""
+    flushed = []
+    of = Report.of
+
+    def noted(*words: Any, **more: Any) -> Report:
+        flushed.append(more["flushed"])
+        return of(*words, **more)
+
+    monkeypatch.setattr(Report, "of", noted)
+    words = ["render", str(speech), "-o", str(tmp_path / "face.csv"), "--url", server.url, "--quiet"]
+    assert main(words) == main([*words, "--realtime"]) == 0
+    assert flushed == [0, 2]

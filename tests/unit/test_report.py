@@ -58,3 +58,24 @@ def test_run_without_frames() -> None:
     report = Report.of(Stopwatch(), realtime=False, stages=[])
     assert (report.frames, report.fps, report.missed) == (0, 0.0, 0)
     assert "0 frames" in str(report)
+
+
+def test_a_server_that_was_started_again_counts_from_nothing() -> None:
+    """The difference to the counters of a server that is gone would be anybody's time."""
+    before = snapshot(motion=(10, 10, 0, 90_000_000, 0), tts=(5, 5, 0, 0, 0))
+    after = snapshot(motion=(20, 20, 0, 20_000_000, 0), tts=(0, 0, 0, 0, 0))
+    (motion,) = stage_times(before, after)
+    assert (motion.requests, motion.executions, motion.compute_ms) == (20, 20, 1.0)
+
+
+def test_the_silence_at_the_end_is_no_conversation() -> None:
+    """Its frames are fetched all at once and wait for each other: of 7 s of speech they alone were the p99."""
+    watch = Stopwatch()
+    for index in range(200):
+        watch.note(Frame(index, 0.02 if index < 198 else 0.08))
+    assert Report.of(watch, realtime=True, stages=[]).missed == 2
+    report = Report.of(watch, realtime=True, stages=[], flushed=2)
+    assert (report.frames, report.missed, round(report.p99_ms)) == (200, 0, 20)
+    one = Stopwatch()
+    one.note(Frame(0, 0.02))
+    assert round(Report.of(one, realtime=True, stages=[], flushed=2).p50_ms) == 20, "better than none"

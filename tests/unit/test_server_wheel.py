@@ -78,3 +78,10 @@ def test_a_python_without_a_stub_is_told_which_have_one(tmp_path: Path, monkeypa
     running = f"{sys.version_info.major}.{sys.version_info.minor}"
     with pytest.raises(FetchError, match=rf"Python {running}, only for 3\.1, 3\.2"):
         wheel.Server.fetched()
+
+
+def test_a_folder_that_cannot_be_written_is_told(pinned: Wheel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installation that belongs to root: it was a traceback, and the remedy is a variable."""
+    monkeypatch.setenv("FACESTREAM_HOME", "/dev/null/home")
+    with pytest.raises(FetchError, match=r"^/dev/null/home cannot be written: Not a directory; .* FACESTREAM_HOME"):
+        wheel.fetch(pinned)

@@ -511,3 +511,154 @@ def test_pictures(server: FakeTriton) -> None:
     frames = stream(server.url, speech(3), "sync", output="rgb")
     assert [frame.picture is not None and int(frame.picture[0, 0, 0]) for frame in frames] == [3, 4, 5]
     assert {seen.avatar for seen in server.seen} == {"ada"}
+
+
+@both
+def test_losses_in_a_pause_of_the_speaker_do_not_add_up(server: FakeTriton, twin: str) -> None:
+    """Who listens while the server is started again, and again a minute later, must still get the next word's face."""
+    sound = speech(60).reshape(2, -1, CHUNK_SAMPLES)
+    options: Any = {"avatar": "ada", "output": "parameters", "resume_seconds": 0.5}
+
+    def lose_twice() -> None:
+        for _ in range(2):
+            time.sleep(0.7)
+            server.drop_connections.set()
+            assert wait_until(lambda: not server.drop_connections.is_set())
+        time.sleep(0.2)
+
+    async def asynchronous() -> list[int]:
+        async with aio.Client(server.url) as client, client.session(**options) as live:
+            found: list[int] = []
+            for words in sound:
+                for chunk in words:
+                    await live.send(chunk)
+                    found += [frame.index async for frame in live.frames(wait=False)]
+                await asyncio.to_thread(lose_twice)
+            await live.finish()
+            return found + [frame.index async for frame in live.frames()]
+
+    def blocking() -> list[int]:
+        with session.Client(server.url) as client, client.session(**options) as live:
+            found: list[int] = []
+            for words in sound:
+                for chunk in words:
+                    live.send(chunk)
+                    found += [frame.index for frame in live.frames(wait=False)]
+                lose_twice()
+            live.finish()
+            return found + [frame.index for frame in live.frames()]
+
+    assert (blocking() if twin == "sync" else asyncio.run(asynchronous())) == list(range(60))
+
+
+def test_sound_that_crashes_the_server_is_not_replayed_for_ever(server: FakeTriton) -> None:
+    """One client could keep a server, and all others on it, from ever coming back."""
+    poison = speech(40)[30 * CHUNK_SAMPLES : 31 * CHUNK_SAMPLES]
+    server.break_at_sound = poison.tobytes()
+    with pytest.raises(SessionLost, match="did not come back"):
+        stream(server.url, speech(40), "sync", resume_seconds=0.5)
+
+
+@both
+def test_a_source_that_was_closed_ends_the_stream(server: FakeTriton, twin: str) -> None:
+    """Sound that is made of another session's frames: its end was swallowed, and the loop waited for ever."""
+
+    def source() -> Iterator[Any]:
+        yield speech(5)
+        raise SessionClosed("the other session was closed")
+
+    with pytest.raises(SessionClosed, match="the other session"):
+        stream(server.url, source(), twin)
+    assert wait_until(lambda: server.seen[-1].end)
+
+
+async def test_a_source_that_was_cancelled_ends_the_stream(server: FakeTriton) -> None:
+    """A service that cancels the task of its microphone must not leave the viewer's loop waiting for ever."""
+
+    async def microphone() -> AsyncIterator[Any]:
+        yield speech(5)
+        recording = asyncio.create_task(asyncio.sleep(60))
+        asyncio.get_running_loop().call_later(0.05, recording.cancel)
+        await recording
+
+    async def watch() -> None:
+        async with aio.Client(server.url) as client, client.session("ada", "parameters") as asynchronous:
+            async for _ in asynchronous.stream(microphone()):
+                pass
+
+    with pytest.raises(SessionClosed, match="source of the sound was cancelled"):
+        await asyncio.wait_for(watch(), 5)
+    assert wait_until(lambda: server.seen[-1].end)
+
+
+@both
+def test_the_pace_begins_with_the_first_sound(server: FakeTriton, twin: str) -> None:
+    """A voice that thinks for a moment would be caught up with in one burst, whose latency is that of a queue."""
+
+    def slow() -> Iterator[Any]:
+        time.sleep(0.4)
+        yield speech(10)
+
+    async def collect() -> float:
+        async with aio.Client(server.url) as client, client.session("ada", "parameters") as asynchronous:
+            times = [time.monotonic() async for _ in asynchronous.stream(slow(), realtime=True)]
+        return times[-3] - times[0]
+
+    if twin == "sync":
+        with session.Client(server.url) as client, client.session("ada", "parameters") as blocking:
+            times = [time.monotonic() for _ in blocking.stream(slow(), realtime=True)]
+        lasted = times[-3] - times[0]
+    else:
+        lasted = asyncio.run(collect())
+    assert lasted > 6 / 30
+
+
+@both
+@pytest.mark.parametrize("variable", ["http_proxy", "https_proxy"])
+def test_a_proxy_is_not_asked_for_this_machine(
+    server: FakeTriton, twin: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a company's network the environment names a proxy, which knows no server at 127.0.0.1."""
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    for name in ("no_proxy", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    assert len(stream(server.url, speech(3), twin)) == 3
+    assert len(stream(server.url.replace("127.0.0.1", "localhost"), speech(3), twin)) == 3
+
+
+@both
+def test_ready_for_what_there_is_not(twin: str) -> None:
+    """The words that there are, and no KeyError."""
+
+    async def check() -> None:
+        async with aio.Client("127.0.0.1:9") as client:
+            await client.check_ready("mp4")  # type: ignore[arg-type]
+
+    def ready() -> None:
+        if twin == "async":
+            return asyncio.run(check())
+        with session.Client("127.0.0.1:9") as client:
+            client.check_ready("mp4")  # type: ignore[arg-type]
+
+    with pytest.raises(BadInput, match="output is 'mp4'; expected one of rgb, h264, parameters"):
+        ready()
+
+
+@both
+def test_a_connection_that_cannot_be_made_anew_is_told(
+    server: FakeTriton, twin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container at its limit of threads: the loop over the frames waited for ever."""
+    server.break_at = [20]
+    module, name = (session, "GrpcStream") if twin == "sync" else (aio, "_Stream")
+    made, real = [], getattr(module, name)
+
+    def limited(url: str) -> Any:
+        made.append(url)
+        if len(made) > 1:
+            raise RuntimeError("can't start new thread")
+        return real(url)
+
+    monkeypatch.setattr(module, name, limited)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        stream(server.url, speech(40), twin)

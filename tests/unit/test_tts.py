@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -367,3 +367,56 @@ def test_wrong_input_is_told_before_a_file_is_touched(
     assert main(["say", *(str(tmp_path / "latin.txt") if word == "LATIN" else word for word in words)]) == 1
     assert told in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["latin.txt"]
+
+
+def test_chunks_of_another_length_are_refused(server: FakeTriton) -> None:
+    """A synthesiser of one's own: sound and frames would part in silence, and the end be an IndexError."""
+    chunk = SpokenChunk(np.zeros(2 * CHUNK_SAMPLES, np.float32), emotion_vector(None))
+    with (
+        Client(server.url) as client,
+        client.session(output="parameters") as session,
+        pytest.raises(BadInput, match=r"shape \[1600\]; expected \[800\]"),
+    ):
+        list(say(session, iter([chunk])))
+
+
+def test_speech_that_does_not_get_closed_ends_all_the_same(server: FakeTriton) -> None:
+    """The last sound is there: a voice that hangs or fails in its `close` must not keep the viewer waiting for ever."""
+
+    class Voice:
+        def __iter__(self) -> Iterator[SpokenChunk]:
+            yield SpokenChunk(np.zeros(CHUNK_SAMPLES, np.float32), emotion_vector(None))
+            time.sleep(0.2)
+
+        def close(self) -> None:
+            closing.wait(5)
+
+    closing = threading.Event()
+    with Client(server.url) as client, client.session(output="parameters") as session:
+        begin = time.monotonic()
+        assert len(list(say(session, Voice()))) == 1
+        assert time.monotonic() - begin < 3
+    closing.set()
+
+
+def test_a_table_holds_no_sound(server: FakeTriton, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An hour of text for a .csv would gather 350 MB of sound that nobody reads."""
+    pushed: list[int] = []
+    monkeypatch.setattr(SpokenSound, "push", lambda self, sound: pushed.append(len(sound)))
+    assert main(["say", "One two.", "-o", str(tmp_path / "face.csv"), "--url", server.url, "--quiet"]) == 0
+    assert not pushed
+
+
+def test_a_server_that_stops_behind_the_last_word_is_no_loss(
+    server: FakeTriton, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All was heard: to have it spoken again would be wrong."""
+    speech_of = server.speech
+
+    def broken(request: Any, stopped: threading.Event) -> Iterator[Any]:
+        yield from speech_of(request, stopped)
+        time.sleep(0.1)  # what was said is on its way
+        raise OSError("the server is gone")
+
+    monkeypatch.setattr(server, "speech", broken)
+    assert len(list(TextToSpeech(server.url).speak("One two."))) == 2

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import subprocess
 import sys
 import threading
 import types
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import piper_voices
 import pytest
 from facestream.contract import CHUNK_SAMPLES, SAMPLE_RATE
 from facestream.errors import BadInput
@@ -469,3 +473,36 @@ def test_piper_with_espeaks_phonemes(espeak: Any, tmp_path: Path) -> None:
     chunks = list(speak("Hello, no. [happy] So.", voice, 1.0, NONE))
     assert len(chunks) > 10
     np.testing.assert_array_equal(chunks[-1][1], HAPPY)
+
+
+def test_a_voice_is_utf8_whatever_the_servers_language(tmp_path: Path) -> None:
+    """Without LANG, as under systemd, every voice whose symbols are IPA was called no JSON."""
+    (tmp_path / "voice.onnx.json").write_text(
+        '{"audio": {"sample_rate": 16000}, "espeak": {"voice": "en"},'
+        ' "phoneme_id_map": {"^": [1], "$": [2], "_": [0], "ə": [3]}}',
+        "utf-8",
+    )
+    program = (
+        "import sys; from pathlib import Path; from piper_voices import read_config; "
+        "print(len(read_config(Path(sys.argv[1]))['phoneme_id_map']))"
+    )
+    stage = str(Path(piper_voices.__file__).parent)
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": stage}
+    command = [sys.executable, "-c", program, str(tmp_path / "voice.onnx.json")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "4\n", done.stderr
+
+
+def test_voices_that_the_server_may_not_read_cost_nobody_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container's user and a folder of mode 700: no text was spoken, by whatever voice."""
+
+    def refuse(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    voices = Voices("robot", [PiperEngine(tmp_path, spell), Shelf("robot")])
+    assert voices.find("") is not None
+    with pytest.raises(EngineMissing, match=f"{tmp_path}, the folder of voices, cannot be read: Permission denied"):
+        voices.find("anna")

@@ -142,3 +142,46 @@ def test_the_servers_own_encoder(tmp_path: Path) -> None:
                 writer.write(Frame(index, 0.0, packet=unit.tobytes(), keyframe=keyframe))
     film = decode(tmp_path / "film.mp4")
     assert [bar(image) for image in film.pictures] == list(range(30))
+
+
+def test_a_film_that_breaks_off_ends_with_its_last_frame(tmp_path: Path) -> None:
+    """An hour of sound behind a second of picture: the rest of the file was written where the session broke."""
+    sound = click(tmp_path / "click.wav", 24_000, 20.0, at=0.5)
+
+    def break_off() -> None:
+        with VideoWriter(tmp_path / "film.mp4", sound) as writer:
+            for frame in packets(range(30)):
+                writer.write(frame)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        break_off()
+    film = decode(tmp_path / "film.mp4")
+    assert len(film.pictures) == 30
+    assert abs(len(film.sound) / 24_000 - 1.0) <= 1024 / 24_000
+
+
+def test_without_a_frame_what_was_there_stays(tmp_path: Path) -> None:
+    """A misspelt avatar must not cost the film that was made yesterday, nor leave an empty one."""
+    (tmp_path / "old.mp4").write_text("yesterday")
+    (tmp_path / "link.mp4").symlink_to("elsewhere.mp4")
+    for name in ("old.mp4", "new.mp4", "link.mp4"):
+        VideoWriter(tmp_path / name).close()
+    assert (tmp_path / "old.mp4").read_text() == "yesterday"
+    assert not (tmp_path / "new.mp4").exists()
+    assert (tmp_path / "link.mp4").is_symlink()
+
+
+@pytest.mark.parametrize("kind", ["packets", "pictures"])
+def test_a_full_disk_is_told_with_the_files_name(tmp_path: Path, kind: str) -> None:
+    """A traceback of FFmpeg's says nothing to whoever renders a night long."""
+    (tmp_path / "film.mp4").symlink_to("/dev/full")
+    frames = packets(range(40)) if kind == "packets" else [Frame(i, 0.0, picture=picture(i)) for i in range(40)]
+
+    def write() -> None:
+        with VideoWriter(tmp_path / "film.mp4") as writer:
+            for frame in frames:
+                writer.write(frame)
+
+    with pytest.raises(VideoError, match=r"film\.mp4 cannot be written: No space left on device"):
+        write()

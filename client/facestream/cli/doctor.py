@@ -17,7 +17,7 @@ from facestream.cli.gpu_findings import gpu_findings
 from facestream.cli.serve import default_repository
 from facestream.contract import AVATARS_VARIABLE, VOICES_VARIABLE
 from facestream.server import libpython, wheel
-from facestream.server.launch import SHARED_MEMORY, port_is_free
+from facestream.server.launch import SHARED_MEMORY, port_fault
 
 SERVED_PYTHONS = ((3, 10), (3, 11), (3, 12), (3, 13))
 
@@ -173,10 +173,10 @@ def _available_memory() -> int:
 
 
 def _port(host: str, port: int) -> Finding:
-    if port_is_free(host, port):
+    if (fault := port_fault(host, port)) is None:
         return Finding("ok", f"port {port}", f"free on {host}")
     remedy = "stop what listens there, or choose others: facestream serve --grpc-port, --http-port, --metrics-port"
-    return Finding("note", f"port {port}", f"taken on {host}", remedy)
+    return Finding("note", f"port {port}", f"{fault} on {host}", remedy)
 
 
 def _repository(repository: Path | None) -> Iterator[Finding]:

@@ -12,17 +12,19 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from tritonclient.grpc import service_pb2
 
 from facestream.audio import SoundFile
+from facestream.contract import LOOKAHEAD_FRAMES
 from facestream.errors import BadInput, ServerUnavailable
 from facestream.parameters import EMOTIONS, PARAMETERS
 from facestream.protocol import Frame, Output
 from facestream.quality import NAMES
 from facestream.report import Report, Stopwatch, stage_times
 from facestream.session import Client, Session
-from facestream.video import Soundtrack, VideoWriter
+from facestream.video import Soundtrack, VideoWriter, check_writable, writing
 
 
 def add_film_options(parser: argparse.ArgumentParser, avatar: str = "") -> None:
@@ -42,8 +44,9 @@ def add_film_options(parser: argparse.ArgumentParser, avatar: str = "") -> None:
         metavar="FILE",
         help="an .mp4, or a .csv with the 73 face parameters of each frame (default: %(default)s)",
     )
-    parser.add_argument("--url", default="localhost:8001", metavar="HOST:PORT", help="gRPC (default: %(default)s)")
-    parser.add_argument("--serve", action="store_true", help="start a server for this one run")
+    server = parser.add_mutually_exclusive_group()
+    server.add_argument("--url", default="localhost:8001", metavar="HOST:PORT", help="gRPC (default: %(default)s)")
+    server.add_argument("--serve", action="store_true", help="start a server for this one run")
     parser.add_argument("--realtime", action="store_true", help="send the sound at the speed of speech")
     parser.add_argument(
         "--emotion",
@@ -111,8 +114,12 @@ class Film:
         self._writer.write(frame)
 
     def report(self, realtime: bool) -> Report:
-        """What the run was like so far."""
-        return Report.of(self.watch, realtime, stage_times(self._before, self.client.statistics()))
+        """What the run was like so far; without the server's own times where it has gone meanwhile."""
+        try:
+            stages = stage_times(self._before, self.client.statistics())
+        except ServerUnavailable:
+            stages = []
+        return Report.of(self.watch, realtime, stages, flushed=LOOKAHEAD_FRAMES if realtime else 0)
 
 
 @contextlib.contextmanager
@@ -149,22 +156,26 @@ class _Table:
     """Face parameters as CSV: one row for each frame, one column for each of the 73."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            self._file = path.open("w", newline="")
-        except OSError as error:
-            raise BadInput(f"{path} cannot be written: {error}") from error
-        self._rows = csv.writer(self._file)
-        self._rows.writerow(["frame", "time_s", *(parameter.name for parameter in PARAMETERS)])
+        check_writable(path)
+        self._path = path
+        self._file: TextIO | None = None
 
     def __enter__(self) -> _Table:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        if self._file is not None:
+            with writing(self._path):
+                self._file.close()
 
     def write(self, frame: Frame) -> None:
         assert frame.parameters is not None
-        self._rows.writerow([frame.index, f"{frame.time_s:.4f}", *(f"{value:.5g}" for value in frame.parameters)])
+        with writing(self._path):
+            if self._file is None:  # not before: a session that is refused leaves the file as it was
+                self._file = self._path.open("w", newline="")
+                csv.writer(self._file).writerow(["frame", "time_s", *(parameter.name for parameter in PARAMETERS)])
+            values = (f"{value:.5g}" for value in frame.parameters)
+            csv.writer(self._file).writerow([frame.index, f"{frame.time_s:.4f}", *values])
 
 
 def _emotion(word: str) -> tuple[str, float]:

@@ -32,7 +32,13 @@ _COMMANDS: Final = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit status: 0, 1 for what went wrong at work, 2 for a wrong command line."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(list(sys.argv[1:] if arguments is None else arguments))
+    except KeyboardInterrupt:  # also while a command is imported, which takes a moment
+        return 130
+
+
+def _run(words: list[str]) -> int:
     wanted = next((word for word in words if not word.startswith("-")), None)
     parser = argparse.ArgumentParser(prog="facestream", description=facestream.__doc__)
     parser.add_argument("--version", action="version", version=f"facestream {facestream.__version__}")
@@ -61,8 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:  # imported only as the command ran
         print(_lacks(str(wanted), error), file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
 
 
 def _lacks(name: str, error: ModuleNotFoundError) -> str:

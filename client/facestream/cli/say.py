@@ -68,7 +68,8 @@ def run(options: argparse.Namespace) -> int:
         bar = tqdm(total=len(text), unit="character", disable=True if options.quiet else None)
         for spoken in say(film.session, speech, options.realtime):
             first_s = first_s or time.monotonic() - began
-            sound.push(spoken.sound)
+            if output != "parameters":  # a table has no sound: nobody would take it
+                sound.push(spoken.sound)
             film.write(spoken.frame)
             if spoken.sentence and spoken.sentence is not sentence:
                 sentence = spoken.sentence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import os
 import re
@@ -12,11 +13,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 from facestream.server import drain, process_group
 from facestream.server.errors import ServerCrashed, ServerError
@@ -28,6 +32,9 @@ SHARED_MEMORY = Path("/dev/shm")
 
 EXIT_SECONDS = 10
 """The server may finish the inferences in flight for so long after a stop."""
+
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Asks the server itself: the proxy of the environment (http_proxy) is asked for 127.0.0.1, too, unless told not to."""
 
 TOLD_TO_STOP = (signal.SIGTERM, signal.SIGINT)
 """Signals that end a server in order; whatever else kills one is a crash."""
@@ -93,6 +100,7 @@ class TritonServer:
         self._program = program or WheelProgram()
         self._admin_key = admin_key
         self._process: subprocess.Popen[bytes] | None = None
+        self._stopped = threading.Event()
         self._folder: Path | None = None
         self._log: Log | None = None
         self._stages: dict[int, str] = {}
@@ -102,17 +110,17 @@ class TritonServer:
     @property
     def grpc_url(self) -> str:
         """host:port, as gRPC clients take it."""
-        return f"{_reached_at(self.host)}:{self.grpc_port}"
+        return f"{_in_url(_reached_at(self.host))}:{self.grpc_port}"
 
     @property
     def http_url(self) -> str:
         """host:port, as Triton's HTTP clients take it."""
-        return f"{_reached_at(self.http_host)}:{self.http_port}"
+        return f"{_in_url(_reached_at(self.http_host))}:{self.http_port}"
 
     @property
     def metrics_url(self) -> str:
         """Address of the Prometheus metrics."""
-        return f"http://{_reached_at(self.host)}:{self.metrics_port}/metrics"
+        return f"http://{_in_url(_reached_at(self.host))}:{self.metrics_port}/metrics"
 
     @property
     def pid(self) -> int:
@@ -144,15 +152,11 @@ class TritonServer:
             self._check_ports()
             remove_stale_shared_memory()
             path = self._log_file if self._log_file is not None else self._folder / "server.log"
-            self._log = Log(path, go_on=self._log is not None)
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _DIE_WITH_PARENT, *program, *self._options()],
-                env=self._variables(variables),
-                stdin=subprocess.DEVNULL,
-                stdout=self._log.sink,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # a Ctrl-C in the terminal is for the launcher, which drains first
-            )
+            try:
+                self._log = Log(path, go_on=self._log is not None)
+            except OSError as error:
+                raise ServerError(f"log file {path} cannot be written: {error.strerror}") from error
+            self._process = self._spawn([*program, *self._options()], self._variables(variables), self._log.sink)
             self._log.begin()
             self._wait_ready(timeout)
         except BaseException:
@@ -165,7 +169,7 @@ class TritonServer:
         if self._process is None or self._process.poll() is not None:
             return False
         try:
-            with urllib.request.urlopen(f"http://{self.http_url}/v2/health/ready", timeout=2.0) as answer:
+            with _DIRECT.open(f"http://{self.http_url}/v2/health/ready", timeout=2.0) as answer:
                 return bool(answer.status == 200)
         except (OSError, http.client.HTTPException):
             return False
@@ -225,6 +229,7 @@ class TritonServer:
             _wait_gone(process.pid)
             for region in SHARED_MEMORY.glob(f"{_prefix(os.getpid(), self.grpc_port)}*"):
                 region.unlink(missing_ok=True)
+        self._stopped.set()
         if self._log is not None:
             self._log.close()
         if folder is not None:
@@ -242,14 +247,47 @@ class TritonServer:
 
     # --- parts ------------------------------------------------------------------------------------------------
 
+    def _spawn(self, words: Sequence[str], variables: Mapping[str, str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+        """Start the process in a thread that outlives it.
+
+        The parent whose death ends the server is, to the kernel, the thread that started it: of a caller's worker that
+        would be the end of its work.
+        """
+
+        def start() -> subprocess.Popen[bytes]:
+            return subprocess.Popen(
+                [sys.executable, "-c", _DIE_WITH_PARENT, *words],
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a Ctrl-C in the terminal is for the launcher, which drains first
+            )
+
+        if threading.current_thread() is threading.main_thread():
+            return start()
+        started: Future[subprocess.Popen[bytes]] = Future()
+        stopped = self._stopped = threading.Event()
+
+        def keep() -> None:
+            try:
+                started.set_result(start())
+            except BaseException as error:
+                started.set_exception(error)
+            else:
+                stopped.wait()
+
+        threading.Thread(target=keep, name="facestream-server", daemon=True).start()
+        return started.result()
+
     def _options(self) -> list[str]:
         return [
             f"--model-repository={self.repository}",
-            f"--http-address={self.http_host}",
+            f"--http-address={_for_libevhtp(self.http_host)}",
             f"--http-port={self.http_port}",
-            f"--grpc-address={self.host}",
+            f"--grpc-address={_in_url(self.host)}",
             f"--grpc-port={self.grpc_port}",
-            f"--metrics-address={self.host}",
+            f"--metrics-address={_for_libevhtp(self.host)}",
             f"--metrics-port={self.metrics_port}",
             "--metrics-config=summary_latencies=true",
             # Completing a configuration starts each Python stage one more time, only to ask it.
@@ -276,8 +314,8 @@ class TritonServer:
     def _check_ports(self) -> None:
         for name, host in (("grpc", self.host), ("http", self.http_host), ("metrics", self.host)):
             port = getattr(self, f"{name}_port")
-            if not port_is_free(host, port):
-                raise ServerError(f"{name} port {port} of {host} is taken: choose another with --{name}-port")
+            if (fault := port_fault(host, port)) is not None:
+                raise ServerError(f"{name} port {port} of {host} is {fault}: choose another with --host, --{name}-port")
 
     def _wait_ready(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
@@ -294,7 +332,7 @@ class TritonServer:
     def _requests(self) -> float | None:
         """Inferences that the server has begun or refused since its start, over all models; None: it does not say."""
         try:
-            with urllib.request.urlopen(self.metrics_url, timeout=5.0) as answer:
+            with _DIRECT.open(self.metrics_url, timeout=5.0) as answer:
                 text = answer.read().decode()
         except (OSError, http.client.HTTPException):  # it crashed, or is too busy to answer in time
             return None
@@ -327,16 +365,18 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def port_is_free(host: str, port: int) -> bool:
-    """Whether a server can listen on this port of this address."""
+def port_fault(host: str, port: int) -> str | None:
+    """Why no server can listen on this port of this address, to be read behind "is"; None where one can."""
+    if not 0 < port < 2**16:
+        return "out of range, expected 1 to 65535"
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+        except OSError as error:
+            return "taken" if error.errno == errno.EADDRINUSE else f"not to be had ({error.strerror})"
+    return None
 
 
 def remove_stale_shared_memory() -> int:
@@ -345,7 +385,10 @@ def remove_stale_shared_memory() -> int:
     for region in SHARED_MEMORY.glob("facestream_*"):
         match = re.match(r"facestream_(\d+)_", region.name)
         if match and not Path(f"/proc/{match[1]}").exists():
-            region.unlink(missing_ok=True)
+            try:
+                region.unlink(missing_ok=True)
+            except PermissionError:  # another user's, who cleans up himself
+                continue
             removed += 1
     return removed
 
@@ -368,7 +411,16 @@ def _stubs(group: int) -> dict[int, str]:
 
 
 def _reached_at(host: str) -> str:
-    return "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _for_libevhtp(host: str) -> str:
+    """As Triton's HTTP library wants it: without the word it takes an address of IPv6 for 255.255.255.255."""
+    return f"ipv6:{host}" if ":" in host else host
 
 
 def _prefix(pid: int, port: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -66,5 +67,6 @@ class Log:
         with source:
             for line in source:
                 self._lines.append(line)
-                sys.stdout.buffer.write(line)
-                sys.stdout.buffer.flush()
+                with contextlib.suppress(OSError):  # whoever read them is gone: the last ones are still to be kept
+                    sys.stdout.buffer.write(line)
+                    sys.stdout.buffer.flush()

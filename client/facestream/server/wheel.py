@@ -8,6 +8,7 @@ below 2, and none of the wheel's Python code is used. Nothing of it is part of t
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,23 +88,33 @@ def checkout() -> Path | None:
 def fetch(wheel: Wheel = SERVER) -> Path:
     """Folder of the unpacked wheel; downloads and unpacks it the first time (55 MB for the server).
 
-    Raises FetchError when pip cannot get it or its digest is another one.
+    Raises FetchError when pip cannot get it, its digest is another one, or the folder cannot be written.
     """
     folder = home() / wheel.folder
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Unpacked beside its place and then renamed: a killed run leaves no half-filled folder that looks ready.
-    with tempfile.TemporaryDirectory(prefix=f".{wheel.folder}-", dir=folder.parent) as scratch:
-        file = _download(wheel, Path(scratch))
-        unpacked = Path(scratch) / "unpacked"
-        _unpack(wheel, file, unpacked)
-        try:
-            unpacked.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was faster, and its copy is as good
-                raise
+    with _filling(folder.parent):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Unpacked beside its place and then renamed: a killed run leaves no half-filled folder that looks ready.
+        with tempfile.TemporaryDirectory(prefix=f".{wheel.folder}-", dir=folder.parent) as scratch:
+            file = _download(wheel, Path(scratch))
+            unpacked = Path(scratch) / "unpacked"
+            _unpack(wheel, file, unpacked)
+            try:
+                unpacked.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # else another process was faster, and its copy is as good
+                    raise
     return folder
+
+
+@contextlib.contextmanager
+def _filling(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise FetchError(f"{folder} cannot be written: {reason}; name another folder by FACESTREAM_HOME") from error
 
 
 def _download(wheel: Wheel, into: Path) -> Path:
@@ -160,7 +172,7 @@ class Server(NamedTuple):
         # One folder for each version of Python: two environments of different versions can share the cache.
         backend = inside / f"backends-{version}" / "python"
         if not (backend / stub.name).is_file():
-            with tempfile.TemporaryDirectory(dir=inside) as scratch:
+            with _filling(inside), tempfile.TemporaryDirectory(dir=inside) as scratch:
                 made = Path(scratch) / "python"
                 shutil.copytree(inside / "backends" / "python", made)
                 shutil.copy2(stub, made / stub.name)

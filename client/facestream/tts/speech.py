@@ -98,6 +98,8 @@ class _Call:
                 if isinstance(item, _Left):
                     return
                 if isinstance(item, grpc.RpcError):
+                    if self._all_sent and not self._exchange.waiting:
+                        break  # a server that stops once all is said
                     raise self._loss(item) from item
                 for chunk in self._exchange.receive(item):
                     if chunk is None:

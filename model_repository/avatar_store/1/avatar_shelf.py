@@ -44,9 +44,7 @@ class AvatarShelf:
             BadInput: there is no such avatar.
             SessionRefused: its bundle is broken or tuned to other networks, or there is no memory left for it.
         """
-        path = next((found for folder in self._folders if (found := folder / f"{name}{BUNDLE_SUFFIX}").is_file()), None)
-        if path is None:
-            raise BadInput(f"AVATAR {name!r} is unknown, expected one of: {', '.join(self.names()) or 'none yet'}")
+        path = self._find(name)
         changed = path.stat().st_mtime_ns
         held = self._loaded.get(name)
         if held is None or held[:2] != (path, changed):
@@ -69,6 +67,18 @@ class AvatarShelf:
         while len(self._loaded) > self._held:
             del self._loaded[next(iter(self._loaded))]
         return held[2]
+
+    def _find(self, name: str) -> Path:
+        closed = ""
+        for folder in self._folders:
+            path = folder / f"{name}{BUNDLE_SUFFIX}"
+            try:
+                if path.is_file():
+                    return path
+            except PermissionError as error:  # of the user's own folder: the ready avatars are there all the same
+                closed += f"; {folder} cannot be read: {error.strerror}"
+        known = ", ".join(self.names()) or "none yet"
+        raise BadInput(f"AVATAR {name!r} is unknown, expected one of: {known}{closed}")
 
 
 class AvatarChoice:

@@ -116,8 +116,11 @@ class PiperEngine:
         """See `synthesizer.Engine`."""
         stem, mark, speaker = name.partition("#")
         file = self._folder / f"{stem}.onnx"
-        if not file.is_file():
-            return None
+        try:
+            if not file.is_file():
+                return None
+        except PermissionError as error:  # voices of other engines are there all the same
+            raise EngineMissing(f"{self._folder}, the folder of voices, cannot be read: {error.strerror}") from error
         with self._lock:  # two users who ask for a new voice at a time load it once
             network, config = self._load(file)
         if config["num_speakers"] > 1:
@@ -156,7 +159,7 @@ def parts(text: str) -> list[str]:
 def read_config(file: Path) -> dict[str, Any]:
     """What a voice's .onnx.json says, `num_speakers` filled in; ValueError, which names the file and what it lacks."""
     try:
-        config: dict[str, Any] = json.loads(file.read_text())
+        config: dict[str, Any] = json.loads(file.read_text("utf-8"))
     except FileNotFoundError:
         raise ValueError(f"the voice has no {file.name} beside it") from None
     except (OSError, ValueError) as error:

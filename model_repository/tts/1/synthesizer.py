@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 
 class EngineMissing(RuntimeError):
-    """The engine's library is not installed; the text says what installs it."""
+    """The engine's library is not installed, or its voices cannot be read; the text says which, and what mends it."""
 
 
 class Synthesizer(Protocol):
@@ -45,7 +45,7 @@ class Engine(Protocol):
         """The voice of that name, None where this engine has none.
 
         Raises:
-            EngineMissing: it cannot tell, because its library is not there.
+            EngineMissing: it cannot tell, because its library or its voices are not there.
             ValueError: there is one, but it cannot be used; the text says why.
         """
 
