@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import time
 import tracemalloc
 import warnings
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 import soundfile
 import soxr
 from facestream.audio import Chunker, SoundFile, chunks, pace, read_sound, resample, to_float
-from facestream.contract import CHUNK_SAMPLES, SAMPLE_RATE
+from facestream.contract import CHUNK_SAMPLES, FRAME_RATE, SAMPLE_RATE
 from facestream.errors import BadInput
 
 SPEECH = Path(__file__).parents[1] / "data" / "speech.wav"
@@ -309,9 +308,10 @@ def test_arrays_that_are_no_sound(sound: np.ndarray, words: str) -> None:
         to_float(sound)
 
 
-def test_pace_is_that_of_speech() -> None:
+def test_pace_is_that_of_speech(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sound that comes too early hides the server's latency."""
-    begin = time.monotonic()
-    times = [time.monotonic() - begin for _ in pace(np.zeros(7 * CHUNK_SAMPLES, dtype=np.float32))]
-    assert times[0] < 0.03
-    assert 0.2 <= times[-1] < 0.3
+    clock = [5.0]
+    monkeypatch.setattr("facestream.audio.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("facestream.audio.time.sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+    times = [clock[0] for _ in pace(np.zeros(7 * CHUNK_SAMPLES, dtype=np.float32))]
+    assert times == pytest.approx([5.0 + number / FRAME_RATE for number in range(7)])
