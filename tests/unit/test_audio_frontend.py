@@ -1,4 +1,4 @@
-"""The analysis window: the encoder must see exactly the recent past, at a level that speech alone decides."""
+"""The analysis window: the encoder must see exactly the recent past."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 from analysis_window import SILENCE_DBFS, AnalysisWindow
 from facestream.contract import CHUNK_SAMPLES, LOOKAHEAD_FRAMES, WINDOW_SAMPLES
-from facestream.prosody import Prosody
 from facestream.sequence import BadInput
-from speech_level import MOST_GAIN_DB, SPEECH_DBFS, SpeechLevel
 
 
 def tone(frame: int, amplitude: float) -> np.ndarray:
@@ -50,41 +48,6 @@ def test_pitch_follows_the_sound() -> None:
     assert heard[3].voicing == 0.0
     assert [prosody.pitch_hz for prosody in heard[5:]] == pytest.approx([220.0] * 3, rel=0.005)
     assert heard[6].sonority_dbfs < -20.0  # 220 Hz lies below the band of vowels
-
-
-@pytest.mark.parametrize("decibels", [-12.0, 12.0])
-def test_speech_at_any_level_gives_one_window(decibels: float) -> None:
-    """Whoever speaks softly, or far from the microphone, would open the mouth less."""
-    window, other = AnalysisWindow(), AnalysisWindow()
-    factor = np.float32(10 ** (decibels / 20))
-    for frame in range(15):  # a tone that goes on for longer is no voice
-        heard = window.push(tone(frame, 0.08))[0]
-        got, prosody, _ = other.push(tone(frame, 0.08) * factor)
-        np.testing.assert_allclose(got, heard, rtol=1e-4, atol=1e-6)
-    assert 20 * np.log10(np.std(heard[-CHUNK_SAMPLES:])) == pytest.approx(SPEECH_DBFS, abs=0.1)
-    assert prosody.loudness_dbfs == pytest.approx(-25.0 + decibels, abs=0.3)  # as it came: motion hears how it is said
-
-
-@pytest.mark.parametrize("voicing", [0.1, 0.4])
-def test_noise_is_not_raised(voicing: float) -> None:
-    """A fan raised to the level of speech would be all that the networks hear in a pause."""
-    level = SpeechLevel()
-    assert {level.gain(Prosody(-60.0, 1.0, 0.0, voicing, -60.0)) for _ in range(300)} == {1.0}
-    assert {level.gain(Prosody(-60.0, 0.1, 120.0, 0.9, -60.0)) for _ in range(300)} == {1.0}  # a hum
-
-
-def test_the_gain_is_bounded_and_loud_speech_is_believed_at_once() -> None:
-    """A voice in the next room must not become the speaker's, nor the speaker be met with the other's gain."""
-    level = SpeechLevel()
-    for _ in range(300):
-        far = level.gain(Prosody(-70.0, 1.0, 120.0, 0.9, -75.0))
-    assert 20 * np.log10(far) == pytest.approx(MOST_GAIN_DB)
-    for _ in range(8):
-        near = level.gain(Prosody(-20.0, 1.0, 120.0, 0.9, -25.0))
-    assert 20 * np.log10(near) < 8.0
-    for _ in range(300):
-        shouting = level.gain(Prosody(3.0, 1.0, 120.0, 0.9, 0.0))
-    assert 20 * np.log10(shouting) == pytest.approx(-MOST_GAIN_DB)
 
 
 @pytest.mark.parametrize(
