@@ -41,12 +41,14 @@ def fit_configurations(repository: Path, size: int, title: str) -> None:
             is written.
     """
     paths = {name: repository / name / "config.pbtxt" for name in STAGES}
-    changed = {name: fitted(read_config(path), size) for name, path in paths.items()}
+    configs = {name: read_config(path) for name, path in paths.items()}
+    changed = {name: fitted(config, size) for name, config in configs.items()}
     stages = read_stages(repository) | changed
     for ensemble in ENSEMBLES:
         wire(ensemble, stages)
     head = f"{MADE_FOR}{title}, by `python -m export.speech.export`.\n"
     for name, path in paths.items():
-        another = path.read_text().startswith(MADE_FOR) and not path.read_text().startswith(head)
-        if another or changed[name] != read_config(path):
+        text = path.read_text()
+        another = text.startswith(MADE_FOR) and not text.startswith(head)
+        if another or changed[name] != configs[name]:
             path.write_text(head + text_format.MessageToString(changed[name]))

@@ -94,7 +94,7 @@ class ProsodyFeatures:
     @property
     def rise(self) -> float:
         """Certainty in [0, 1] of a rise: the newest voiced frames are above the usual pitch, and above those before."""
-        pitch = self._history[-_RISE_FRAMES:, 0][self._history[-_RISE_FRAMES:, 1] > 0.0]
+        pitch = self._voiced_pitch()
         if len(pitch) < 5:
             return 0.0
         newest = float(pitch[-_NEWEST_FRAMES:].mean())
@@ -105,8 +105,13 @@ class ProsodyFeatures:
     @property
     def fallen(self) -> bool:
         """Whether the newest frame is voiced, and the newest voiced ones are below the usual pitch."""
-        pitch = self._history[-_RISE_FRAMES:, 0][self._history[-_RISE_FRAMES:, 1] > 0.0]
-        return bool(self._history[-1, 1] > 0.0 and pitch[-_NEWEST_FRAMES:].mean() < 0.0)
+        return bool(self._history[-1, 1] > 0.0 and self._voiced_pitch()[-_NEWEST_FRAMES:].mean() < 0.0)
+
+    def _voiced_pitch(self) -> NDArray[np.float64]:
+        """Pitch of the voiced ones among the last frames, octaves above the usual one."""
+        recent = self._history[-_RISE_FRAMES:]
+        pitch: NDArray[np.float64] = recent[recent[:, 1] > 0.0, 0]
+        return pitch
 
 
 class ProsodyNetwork:
