@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from facestream.contract import CHUNK_SAMPLES, LOOKAHEAD_FRAMES, WINDOW_SAMPLES
+from facestream.contract import CHUNK_SAMPLES, LOOKAHEAD_FRAMES
 from facestream.parameters import EMOTIONS
 from facestream.server.onnxruntime_backend import network
 
@@ -18,9 +18,13 @@ Floats = npt.NDArray[np.float64]
 
 
 class SpeechNetworks:
-    """Both ONNX files in ONNX Runtime, fed as the server feeds them."""
+    """Both ONNX files in ONNX Runtime, fed by `audio_frontend`'s own class as the server feeds them."""
 
     def __init__(self, repository: Path) -> None:
+        stage_folder(repository, "audio_frontend")
+        from analysis_window import AnalysisWindow
+
+        self.create_window = AnalysisWindow
         files = onnx_files(repository)
         self.encoder, self.expression = (OnnxGraph(files[stage]) for stage in SPEECH_NETWORKS)
 
@@ -30,12 +34,11 @@ class SpeechNetworks:
         They are SPEECH_FACE: what `motion` gets, not yet what it shows.
         """
         frames = len(audio) // CHUNK_SAMPLES
-        silence = np.zeros((LOOKAHEAD_FRAMES + 1) * CHUNK_SAMPLES, np.float32)
-        stream = np.concatenate([np.zeros(WINDOW_SAMPLES - CHUNK_SAMPLES, np.float32), audio, silence])
-        shown = []
+        stream = np.concatenate([audio, np.zeros((LOOKAHEAD_FRAMES + 1) * CHUNK_SAMPLES, np.float32)])
+        window, shown = self.create_window(), []
         for request in range(frames + LOOKAHEAD_FRAMES):
-            window = stream[request * CHUNK_SAMPLES :][None, :WINDOW_SAMPLES]
-            shown.append(self.expression(self.encoder({"AUDIO_WINDOW": window}))["SPEECH_FACE"][0])
+            samples, _, _ = window.push(stream[request * CHUNK_SAMPLES : (request + 1) * CHUNK_SAMPLES])
+            shown.append(self.expression(self.encoder({"AUDIO_WINDOW": samples[None]}))["SPEECH_FACE"][0])
         return np.asarray(shown[LOOKAHEAD_FRAMES:], np.float64)
 
 

@@ -1,4 +1,4 @@
-"""The analysis window: the encoder must see exactly the recent past."""
+"""The analysis window: the encoder must see exactly the recent past, at one level of speech."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pytest
 from analysis_window import SILENCE_DBFS, AnalysisWindow
 from facestream.contract import CHUNK_SAMPLES, LOOKAHEAD_FRAMES, WINDOW_SAMPLES
 from facestream.sequence import BadInput
+from speech_level import MOST_GAIN_DB, SPEECH_DBFS, level_gain
 
 
 def tone(frame: int, amplitude: float) -> np.ndarray:
@@ -20,7 +21,7 @@ def test_window_is_the_recent_past_and_zeros_before_the_start() -> None:
     for count in range(1, len(sound) + 1):
         got, _, frame_index = window.push(sound[count - 1])
         expected = np.concatenate([np.zeros(WINDOW_SAMPLES, np.float32), sound[:count].reshape(-1)])[-WINDOW_SAMPLES:]
-        assert np.array_equal(got, expected)
+        assert np.array_equal(got, expected * level_gain(expected))
         assert frame_index == count - 1 - LOOKAHEAD_FRAMES
 
 
@@ -48,6 +49,62 @@ def test_pitch_follows_the_sound() -> None:
     assert heard[3].voicing == 0.0
     assert [prosody.pitch_hz for prosody in heard[5:]] == pytest.approx([220.0] * 3, rel=0.005)
     assert heard[6].sonority_dbfs < -20.0  # 220 Hz lies below the band of vowels
+
+
+@pytest.mark.parametrize("decibels", [-12.0, 12.0])
+def test_speech_at_any_level_gives_one_window(decibels: float) -> None:
+    """Whoever speaks softly, or far from the microphone, would open the mouth less."""
+    window, other = AnalysisWindow(), AnalysisWindow()
+    factor = np.float32(10 ** (decibels / 20))
+    for frame in range(25):
+        heard = window.push(tone(frame, 0.08))[0]
+        got, prosody, _ = other.push(tone(frame, 0.08) * factor)
+        if frame >= 3:  # a tenth of a second of soft sound alone could be anything: it is not raised by all it lacks
+            np.testing.assert_allclose(got, heard, rtol=1e-4, atol=1e-6)
+        assert prosody.loudness_dbfs == pytest.approx(-25.0 + decibels, abs=0.3)  # motion hears how loud it is said
+    assert 20 * np.log10(np.std(heard)) == pytest.approx(SPEECH_DBFS, abs=0.1)
+
+
+def at(dbfs: float, spoken: slice = slice(None)) -> np.ndarray:
+    """A window of noise at a level, in some of its 20 frames alone."""
+    frames = np.zeros((20, CHUNK_SAMPLES), np.float32)
+    frames[spoken] = np.random.default_rng(0).normal(0, 10 ** (dbfs / 20), frames[spoken].shape)
+    return np.concatenate([np.zeros(WINDOW_SAMPLES % CHUNK_SAMPLES, np.float32), frames.reshape(-1)])
+
+
+def test_the_gain_knows_no_more_than_the_window() -> None:
+    """A session that goes on after a lost connection has the sound of its last window and no more."""
+    sound = np.random.default_rng(3).normal(0, 0.02, (60, CHUNK_SAMPLES)).astype(np.float32)
+    sound[:30] *= 20
+    unbroken, resumed = AnalysisWindow(), AnalysisWindow()
+    for frame in range(40):
+        unbroken.push(sound[frame])
+    for frame in range(20, 40):
+        resumed.push(sound[frame])
+    for frame in range(40, 60):
+        assert np.array_equal(unbroken.push(sound[frame])[0], resumed.push(sound[frame])[0])
+
+
+def test_the_gain_is_that_of_the_syllables() -> None:
+    """A pause within the window would have its syllables shouted, a click turn the words behind it down."""
+    assert 20 * np.log10(level_gain(at(-30.0))) == pytest.approx(SPEECH_DBFS + 30.0, abs=0.3)
+    assert level_gain(at(-30.0, slice(4, 10))) == pytest.approx(level_gain(at(-30.0)), rel=0.05)  # half a decibel
+    click = at(-30.0)
+    click[9000] = 0.9
+    assert 20 * np.log10(level_gain(click) / level_gain(at(-30.0))) > -2.0
+
+
+def test_silence_and_a_quiet_room_are_not_raised() -> None:
+    """A fan raised to the level of speech would be all that the networks hear in a pause."""
+    assert level_gain(at(-300.0)) == 1.0
+    assert level_gain(at(-58.0)) == 1.0
+    assert level_gain(at(-58.0) + np.float32(0.1)) == 1.0  # an offset is no sound
+
+
+def test_the_gain_is_bounded() -> None:
+    """A voice in the next room must not become the speaker's."""
+    assert 20 * np.log10(level_gain(at(-44.0))) == pytest.approx(MOST_GAIN_DB)
+    assert 20 * np.log10(level_gain(at(2.0))) == pytest.approx(-MOST_GAIN_DB)
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,16 @@ def test_jaw_opens_on_open_vowels(faces: np.ndarray, start: float, end: float) -
     assert faces[(times > start) & (times < end), INDEX["jawOpen"]].max() > 0.25
 
 
+@pytest.mark.parametrize("decibels", [-18.0, 12.0])
+def test_the_microphones_level_does_not_show(networks: SpeechNetworks, faces: np.ndarray, decibels: float) -> None:
+    """A soft microphone would make a mumbler of whoever speaks into it."""
+    sound = read_audio(ROOT / "tests/data/speech.wav") * np.float32(10 ** (decibels / 20))
+    heard = networks.faces(sound)
+    spoken = slice(30, None)  # from the first second on the level is known
+    assert heard[spoken, INDEX["jawOpen"]].mean() == pytest.approx(faces[spoken, INDEX["jawOpen"]].mean(), rel=0.02)
+    assert np.abs(heard[spoken] - faces[spoken]).mean() < 0.01
+
+
 def test_the_mouth_never_sees_the_sound_behind_its_look_ahead(networks: SpeechNetworks) -> None:
     """A frame that depended on more sound than its request brings would show a delay that nobody counted."""
     audio = read_audio(ROOT / "tests/data/speech.wav")[: 60 * CHUNK_SAMPLES]

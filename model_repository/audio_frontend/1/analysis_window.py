@@ -1,4 +1,4 @@
-"""The sound of the recent past, as the speech encoder wants it, and the prosody of the newest of it."""
+"""The sound of the recent past, at the level that the speech encoder wants, and the prosody of the newest of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from facestream.contract import CHUNK_SAMPLES, FRAME_RATE, LOOKAHEAD_FRAMES, PEA
 from facestream.prosody import Prosody
 from facestream.sequence import BadInput
 from numpy.typing import NDArray
+from speech_level import level_gain
 
 SILENCE_DBFS = -90.0
 """Level given to digital silence, and the lowest that is ever told."""
@@ -42,8 +43,8 @@ class AnalysisWindow:
             audio: (CHUNK_SAMPLES,) float PCM.
 
         Returns:
-            The window (WINDOW_SAMPLES,), which ends with this sound; the prosody of this sound; the index of the shown
-            frame, LOOKAHEAD_FRAMES behind the sound.
+            The window (WINDOW_SAMPLES,), which ends with this sound, at the level that speech was learnt at; the
+            prosody of this sound, as loud as it came; the index of the shown frame, LOOKAHEAD_FRAMES behind the sound.
 
         Raises:
             BadInput: the sound is no float PCM. The window is as it was.
@@ -61,7 +62,7 @@ class AnalysisWindow:
         prosody = Prosody(level, self._voice(), *self._pitch(self._window[-pitch.WINDOW_SAMPLES :]))
         frame_index = self._frame_index
         self._frame_index += 1
-        return self._window, prosody, frame_index
+        return self._window * level_gain(self._window), prosody, frame_index
 
     def _voice(self) -> float:
         # The floor is the quietest tenth of the last seconds: steady noise raises it, pauses between words lower it.
