@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from export.engines.refusal import Refusal
-from export.network_files import TypedError, made_of, network_file, sha256, typed_file
+from export.network_files import TypedError, is_current, network_file, typed_file
 from export.networks import FULL, Precision
 
 Maker = Callable[[str, Path, Path], None]
@@ -40,7 +40,7 @@ def make_typed(stage: str, typed: Path, models: Path) -> None:
 def typed_networks(
     typed: Path, models: Path, precisions: Mapping[str, Precision], make: Maker = make_typed
 ) -> dict[str, Path]:
-    """The ONNX file of each stage in its precision, made of the network that the stage has today.
+    """The ONNX file of each stage in its precision, made of the network that the stage has today, as today it is done.
 
     In single precision that is the committed file itself: what folding takes out of it, runtimes take out, too.
 
@@ -56,9 +56,9 @@ def typed_networks(
             files[stage] = source
             continue
         file = typed_file(stage, precision, typed)
-        if made_of(file) != sha256(source):
+        if not is_current(file, source):
             make(stage, typed, models)
-            if made_of(file) != sha256(source):
+            if not is_current(file, source):
                 raise Refusal(f"{file} was not made", f"python -m export.precision --stages {stage}")
         files[stage] = file
     return files

@@ -59,6 +59,18 @@ def test_table_of_parameters(server: FakeTriton, speech: Path, tmp_path: Path) -
     assert all(len(row) == 75 for row in rows)
 
 
+def test_a_lost_server_is_waited_for_as_long_as_the_user_says(
+    server: FakeTriton, speech: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A server that restarts slowly would cost a long film; by default it is given five seconds."""
+    server.break_at = [3]
+    words = ["render", str(speech), "-o", str(tmp_path / "face.csv"), "--url", server.url, "--quiet"]
+    assert main([*words, "--resume", "0"]) == 1
+    assert "lost" in capsys.readouterr().err
+    server.break_at = [3]
+    assert main([*words, "--resume", "2"]) == 0
+
+
 def test_no_server_says_how_to_start_one(speech: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The most frequent first error of all."""
     assert main(["render", str(speech), "--avatar", "ada", "--url", "127.0.0.1:9"]) == 1

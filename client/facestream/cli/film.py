@@ -71,6 +71,13 @@ def add_film_options(parser: argparse.ArgumentParser, avatar: str = "") -> None:
         "--deadline", type=float, default=10.0, metavar="S", help="seconds to wait for a frame (default: %(default)g)"
     )
     parser.add_argument(
+        "--resume",
+        type=float,
+        default=5.0,
+        metavar="S",
+        help="seconds for which a server that has gone is waited for, to go on where it left (default: %(default)g)",
+    )
+    parser.add_argument(
         "--seed",
         type=int,
         metavar="N",
@@ -144,6 +151,7 @@ def filming(
                 max_in_flight=options.in_flight,
                 deadline=options.deadline,
                 correlation_id=options.seed,
+                resume_seconds=options.resume,
             )
         )
         writer: VideoWriter | _Table
@@ -173,9 +181,10 @@ class _Table:
         with writing(self._path):
             if self._file is None:  # not before: a session that is refused leaves the file as it was
                 self._file = self._path.open("w", newline="")
-                csv.writer(self._file).writerow(["frame", "time_s", *(parameter.name for parameter in PARAMETERS)])
+                self._rows = csv.writer(self._file)
+                self._rows.writerow(["frame", "time_s", *(parameter.name for parameter in PARAMETERS)])
             values = (f"{value:.5g}" for value in frame.parameters)
-            csv.writer(self._file).writerow([frame.index, f"{frame.time_s:.4f}", *values])
+            self._rows.writerow([frame.index, f"{frame.time_s:.4f}", *values])
 
 
 def _emotion(word: str) -> tuple[str, float]:
