@@ -7,7 +7,7 @@ import pytest
 from analysis_window import SILENCE_DBFS, AnalysisWindow
 from facestream.contract import CHUNK_SAMPLES, LOOKAHEAD_FRAMES, WINDOW_SAMPLES
 from facestream.sequence import BadInput
-from speech_level import MOST_GAIN_DB, SPEECH_DBFS, level_gain
+from speech_level import MOST_GAIN_DB, SHARE, SPEECH_DBFS, level_gain
 
 
 def tone(frame: int, amplitude: float) -> np.ndarray:
@@ -52,17 +52,16 @@ def test_pitch_follows_the_sound() -> None:
 
 
 @pytest.mark.parametrize("decibels", [-12.0, 12.0])
-def test_speech_at_any_level_gives_one_window(decibels: float) -> None:
+def test_most_of_a_microphones_level_is_taken_out(decibels: float) -> None:
     """Whoever speaks softly, or far from the microphone, would open the mouth less."""
     window, other = AnalysisWindow(), AnalysisWindow()
     factor = np.float32(10 ** (decibels / 20))
     for frame in range(25):
         heard = window.push(tone(frame, 0.08))[0]
         got, prosody, _ = other.push(tone(frame, 0.08) * factor)
-        if frame >= 3:  # a tenth of a second of soft sound alone could be anything: it is not raised by all it lacks
-            np.testing.assert_allclose(got, heard, rtol=1e-4, atol=1e-6)
+        if frame >= 5:  # before it is a syllable it could be anything
+            np.testing.assert_allclose(got, heard * factor ** (1.0 - SHARE), rtol=1e-3, atol=1e-6)
         assert prosody.loudness_dbfs == pytest.approx(-25.0 + decibels, abs=0.3)  # motion hears how loud it is said
-    assert 20 * np.log10(np.std(heard)) == pytest.approx(SPEECH_DBFS, abs=0.1)
 
 
 def at(dbfs: float, spoken: slice = slice(None)) -> np.ndarray:
@@ -87,7 +86,7 @@ def test_the_gain_knows_no_more_than_the_window() -> None:
 
 def test_the_gain_is_that_of_the_syllables() -> None:
     """A pause within the window would have its syllables shouted, a click turn the words behind it down."""
-    assert 20 * np.log10(level_gain(at(-30.0))) == pytest.approx(SPEECH_DBFS + 30.0, abs=0.3)
+    assert 20 * np.log10(level_gain(at(-30.0))) == pytest.approx(SHARE * (SPEECH_DBFS + 30.0), abs=0.2)
     assert level_gain(at(-30.0, slice(4, 10))) == pytest.approx(level_gain(at(-30.0)), rel=0.05)  # half a decibel
     click = at(-30.0)
     click[9000] = 0.9

@@ -123,9 +123,8 @@ def test_the_microphones_level_does_not_show(networks: SpeechNetworks, faces: np
     """A soft microphone would make a mumbler of whoever speaks into it."""
     sound = read_audio(ROOT / "tests/data/speech.wav") * np.float32(10 ** (decibels / 20))
     heard = networks.faces(sound)
-    spoken = slice(30, None)  # from the first second on the level is known
-    assert heard[spoken, INDEX["jawOpen"]].mean() == pytest.approx(faces[spoken, INDEX["jawOpen"]].mean(), rel=0.02)
-    assert np.abs(heard[spoken] - faces[spoken]).mean() < 0.01
+    assert heard[:, INDEX["jawOpen"]].mean() == pytest.approx(faces[:, INDEX["jawOpen"]].mean(), rel=0.03)
+    assert np.abs(heard - faces).mean() < 0.01
 
 
 def test_the_mouth_never_sees_the_sound_behind_its_look_ahead(networks: SpeechNetworks) -> None:

@@ -1,4 +1,4 @@
-"""The sound of the recent past, at the level that the speech encoder wants, and the prosody of the newest of it."""
+"""The sound of the recent past, near the level that the speech encoder wants, and the prosody of the newest of it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class AnalysisWindow:
             audio: (CHUNK_SAMPLES,) float PCM.
 
         Returns:
-            The window (WINDOW_SAMPLES,), which ends with this sound, at the level that speech was learnt at; the
+            The window (WINDOW_SAMPLES,), which ends with this sound, nearer to the level that speech was learnt at; the
             prosody of this sound, as loud as it came; the index of the shown frame, LOOKAHEAD_FRAMES behind the sound.
 
         Raises:

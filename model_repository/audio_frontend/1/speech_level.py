@@ -1,7 +1,7 @@
-"""The gain that brings the sound of the recent past to the level at which the mouth was learnt.
+"""The gain that brings the sound of the recent past nearer to the level at which the mouth was learnt.
 
 Whoever speaks softly, or far from the microphone, opens the mouth no less. To the speech encoder a change of level is a
-little of a change in articulation: the gain takes the level out before it.
+little of a change in articulation: the gain takes most of it out, and what the encoder learnt of levels the rest.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ import numpy as np
 from facestream.contract import CHUNK_SAMPLES, WINDOW_SAMPLES
 from numpy.typing import NDArray
 
-SPEECH_DBFS = -22.0
-"""Level that the loudest frames of a window are brought to."""
+SPEECH_DBFS = -20.0
+"""Level that the loudest frames of a window are brought nearer to."""
 
-MOST_GAIN_DB = 18.0
-"""Up or down. It bounds what a voice in the next room is raised to, and lies within the levels that were learnt."""
+SHARE = 0.6
+"""Of the way. All of it would raise rooms and other people's voices to the speaker's level wherever that one rests."""
+
+MOST_GAIN_DB = 11.0
+"""Up or down."""
 
 _FRAMES = WINDOW_SAMPLES // CHUNK_SAMPLES
 _LOUDEST = 6  # of the window's 20 frames, 0.2 s: about a syllable, so that a pause in the window does not count
@@ -31,5 +34,5 @@ def level_gain(window: NDArray[np.float32]) -> np.float32:
     powers = np.var(window[-_FRAMES * CHUNK_SAMPLES :].reshape(_FRAMES, CHUNK_SAMPLES), axis=1, dtype=np.float64)
     level = 10.0 * np.log10(np.sort(powers)[-_LOUDEST:].mean() + _SILENCE)
     speech = np.clip((level - _NOTHING_DBFS) / (_ALL_DBFS - _NOTHING_DBFS), 0.0, 1.0)
-    gain = speech * np.clip(SPEECH_DBFS - level, -MOST_GAIN_DB, MOST_GAIN_DB)
+    gain = speech * np.clip(SHARE * (SPEECH_DBFS - level), -MOST_GAIN_DB, MOST_GAIN_DB)
     return np.float32(10.0 ** (gain / 20.0))
