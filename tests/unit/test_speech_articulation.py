@@ -60,6 +60,17 @@ def test_a_closure_needs_both_heads() -> None:
     assert face[0, INDEX["jawOpen"]] > 0.1
 
 
+def test_a_lip_that_is_bitten_is_no_doubtful_closure() -> None:
+    """f and v would be shown as p: the lips shut, and no teeth on the lower one."""
+    heard = 0.9 * visemes_of("FF") + 0.1 * visemes_of("PP")
+    closed, bitten = (ArticulationLayer()(torch.tensor([[0.15, 0.0, 0.01, f]]), heard, QUIET) for f in (0.05, 0.6))
+    assert closed[0, OPENING].abs().max() == 0
+    assert bitten[0, INDEX["mouthRollLower"]] > 0.5
+    assert bitten[0, INDEX["mouthUpperUpLeft"]] > 0.3
+    sure = ArticulationLayer()(torch.tensor([[0.15, 0.0, 0.9, 0.6]]), visemes_of("PP"), QUIET)
+    assert sure[0, OPENING].abs().max() == 0  # where they are sure, closing wins as ever
+
+
 def test_silence_is_exactly_rest() -> None:
     """A rest that is only nearly rest shimmers."""
     face = ArticulationLayer()(torch.tensor([[0.2, 0.4, 0.3, 0.1]]), visemes_of("sil"), QUIET)
