@@ -1,8 +1,8 @@
 """The whole stream in one process: the model repository's Python stages, and networks from ONNX files of choice.
 
 Every request carries the 800 samples of one frame, as on the server: look-ahead, smoothing and the memory of the
-stages are the stream's. The networks run in ONNX Runtime on the CPU, which computes what an ONNX file says, type by
-type; other runtimes may quietly compute half precision in single.
+stages are the stream's. The networks run in ONNX Runtime on the CPU, which computes half precision in single: typed
+files go through export/precision/stored.py.
 """
 
 from __future__ import annotations
@@ -34,8 +34,11 @@ FACE_NETWORKS: Final = STAGES
 class OnnxGraph:
     """One ONNX file in ONNX Runtime on the CPU."""
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
-        """Raises FileNotFoundError where there is no such file, ValueError where ONNX Runtime cannot load it."""
+    def __init__(self, path: Path, threads: int = 1, model: bytes | None = None) -> None:
+        """`model` is loaded in the file's place, where that is not what is to be computed.
+
+        Raises FileNotFoundError where there is no such file, ValueError where ONNX Runtime cannot load it.
+        """
         import onnxruntime
 
         if not path.is_file():
@@ -44,7 +47,8 @@ class OnnxGraph:
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            given = str(path) if model is None else model
+            self._session = onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own exceptions share no public base class
             raise ValueError(f"{path}: ONNX Runtime cannot load it: {error}") from error
         self.inputs: tuple[str, ...] = tuple(port.name for port in self._session.get_inputs())

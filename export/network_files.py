@@ -41,7 +41,7 @@ def digest(files: Iterable[Path]) -> str:
     return hashlib.sha256("".join(map(sha256, files)).encode()).hexdigest()
 
 
-def typing() -> str:
+def typing_digest() -> str:
     """Checksum of the program that makes typed files, with its tables."""
     return digest(Path(__file__).parent / name for name in TYPING)
 
@@ -64,7 +64,7 @@ def made_of(typed: Path) -> str:
 def is_current(typed: Path, source: Path) -> bool:
     """Whether a typed file was made of `source` as it is today, by the program as it is today."""
     known = made_of(typed)
-    return bool(known) and known == sha256(source) and _recorded(typed, "typing") == typing()
+    return bool(known) and known == sha256(source) and _recorded(typed, "typing_sha256") == typing_digest()
 
 
 def _recorded(typed: Path, name: str) -> str:

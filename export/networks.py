@@ -104,7 +104,12 @@ NETWORKS: Final[tuple[Network, ...]] = (
                 ),
             }
         ),
-        HalfPrecision("*.weight", why="the spectrum and its logarithm: power spans ten decades, fp16 four"),
+        HalfPrecision(
+            "[!s]*.weight",  # all but `stem`
+            single=("Add", "Div", "Erf", "Mul", "Pad", "Slice"),
+            why="the spectrum and its logarithm: power spans ten decades, fp16 four; the first convolution, which "
+            "reads the logarithm and loses most; and what lies between the others",
+        ),
     ),
     Network(
         "expression",

@@ -4,7 +4,7 @@ Comparing a network with its typed form, or with the engine that a GPU runs, pro
 really gets. So a Triton server is started on the model repository with one more ensemble, generated like the others,
 that puts out every tensor between the stages, and speaks with a person's real recording as its sound:
 
-    build/recording/session.json             what was recorded, of which ONNX files
+    build/recording/session.json             what was recorded, of which ONNX files, by which stages
     build/recording/AVATAR/STAGE.npz         inputs and outputs of one stage that runs a network
 
 Each .npz holds, by name, [n, ...] for the n consecutive frames of the session; an avatar's tensors never change and are
@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import facestream
 import numpy as np
 from facestream.audio import read_sound
 from facestream.avatar_name import encode_avatar_name
@@ -40,7 +41,7 @@ from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 
 from export.chain import FaceChain, Floats, SpeechChain, Tensors, chunks, load_graphs, onnx_files, session
 from export.ensembles import ENSEMBLES, REPOSITORY, Ensemble, read_config, read_stages, wire
-from export.network_files import network_file, sha256
+from export.network_files import digest, network_file, sha256
 from export.networks import NETWORKS
 
 RECORDING: Final = Path("build/recording")
@@ -114,6 +115,8 @@ class Recording:
     """Of each avatar's session, the requests before the first frame among them."""
     networks: Mapping[str, str]
     """SHA-256 of the ONNX files that made it, by stage."""
+    drawn_by: str
+    """Checksum of all that its pictures came of, '' where the recording does not say."""
 
     def frames_for(self, stage: str, avatar: str | None = None, count: int | None = None) -> Tensors:
         """The inputs of a stage in `count` consecutive frames from the middle of a session (all if left out), by name.
@@ -141,6 +144,10 @@ class Recording:
         return [
             stage for stage, known in self.networks.items() if sha256(network_file(self.repository, stage)) != known
         ]
+
+    def shows_todays_pictures(self) -> bool:
+        """Whether the same session would show the same pictures today: no stage, avatar or sound has changed since."""
+        return self.drawn_by == picture_sources(self.repository, self.avatars)
 
     def _config(self, stage: str) -> ModelConfig:
         path = self.repository / stage / "config.pbtxt"
@@ -185,7 +192,18 @@ def load_recording(folder: Path = RECORDING, repository: Path = REPOSITORY) -> R
     if not path.is_file():
         raise RecordingError(f"{path} is missing: {MEND}")
     about = json.loads(path.read_text())
-    return Recording(folder, repository, tuple(about["avatars"]), about["frames"], about["networks"])
+    return Recording(
+        folder, repository, tuple(about["avatars"]), about["frames"], about["networks"], about.get("drawn_by", "")
+    )
+
+
+def picture_sources(repository: Path, avatars: Sequence[str]) -> str:
+    """Checksum of all that decides what recorded sessions show: stages, networks, avatars, sound and our programs."""
+    bundles = repository / "avatar_store" / "avatars"
+    stages = (path for path in repository.glob("*/**/*") if path.is_file() and bundles not in path.parents)
+    programs = (*Path(facestream.__file__).parent.glob("**/*.py"), Path(__file__), Path(__file__).with_name("chain.py"))
+    chosen = [path for path in (*stages, *programs) if "__pycache__" not in path.parts]
+    return digest([*sorted(chosen), *(bundles / f"{avatar}.avatar" for avatar in avatars), SPEECH])
 
 
 # --- recording --------------------------------------------------------------------------------------------------
@@ -301,6 +319,7 @@ def record(
         raise RecordingError(f"{SPEECH} is not here: run this in the project's folder")
     if in_process is None:
         in_process = shutil.which("tritonserver") is not None
+    drawn_by = picture_sources(repository, [speaker.avatar for speaker in speakers])
     sound = read_sound(SPEECH).speech
     count = frames or len(sound) // CHUNK_SAMPLES
     parts = list(chunks(sound, count))
@@ -325,6 +344,7 @@ def record(
             "speech": {"file": SPEECH.name, "sha256": sha256(SPEECH)},
             "made": "in one process by ONNX Runtime" if in_process else "by a Triton server",
             "networks": {stage: sha256(network_file(repository, stage)) for stage in configs},
+            "drawn_by": drawn_by,
         }
         (made / "session.json").write_text(json.dumps(about, indent=1))
         shutil.rmtree(folder, ignore_errors=True)
@@ -353,16 +373,23 @@ def _in_process(repository: Path, speaker: Speaker, sound: list[Floats]) -> Iter
 
 
 def current_recording(
-    folder: Path = RECORDING, repository: Path = REPOSITORY, frames: int | None = None, in_process: bool | None = None
+    folder: Path = RECORDING,
+    repository: Path = REPOSITORY,
+    frames: int | None = None,
+    in_process: bool | None = None,
+    pictures: bool = False,
 ) -> Recording:
-    """The recording in `folder`, made anew where it is missing or the networks have changed since."""
+    """The recording in `folder`, made anew where it is missing or the networks have changed since.
+
+    `pictures`: its pictures are what others are held against, so that a change of any stage, avatar or sound counts.
+    """
     try:
         recording = load_recording(folder, repository)
-        if not recording.changed_networks():
+        if not recording.changed_networks() and (not pictures or recording.shows_todays_pictures()):
             return recording
-        print(f"{folder} was recorded with other networks: recording anew", flush=True)
-    except RecordingError as error:
-        print(error, flush=True)
+        print(f"{folder} was recorded with other {'stages' if pictures else 'networks'}: recording anew", flush=True)
+    except RecordingError:
+        print(f"{folder} holds no whole recording: recording two sessions, which takes a minute or two", flush=True)
     return record(folder, repository, frames, in_process)
 
 

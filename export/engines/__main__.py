@@ -24,6 +24,8 @@ from pathlib import Path
 import numpy as np
 from facestream.audio import read_sound
 from facestream.contract import CHUNK_SAMPLES, LOOKAHEAD_FRAMES, MAX_SESSIONS_VARIABLE
+from facestream.errors import FacestreamError
+from facestream.server import ServerError
 from facestream.server.container import AS_COMMITTED, RUNTIME_VARIABLE, forget_empty_settings
 
 from export.engines.assembly import Plan, make
@@ -31,14 +33,14 @@ from export.engines.build import find_builder
 from export.engines.compare import RecordedSession, Served, Tensors, onnx_reference
 from export.engines.precisions import choose
 from export.engines.profile import BatchProfile
-from export.engines.refusal import BUILD, Refusal
+from export.engines.refusal import BUILD, Refusal, refused_by_system
 from export.engines.repository import RUNTIMES, encoders_for, on_gpu
 from export.engines.target import Target, detect
 from export.engines.typed_networks import typed_networks
 from export.ensembles import REPOSITORY
 from export.lanes import LANES, lane_of
 from export.network_files import TYPED
-from export.recording import RECORDING, SEED, SPEAKERS, SPEECH, Recording, current_recording
+from export.recording import RECORDING, SEED, SPEAKERS, SPEECH, Recording, RecordingError, current_recording
 
 ENGINES = Path("build/engines")
 DEFAULT_SESSIONS = 8
@@ -59,10 +61,13 @@ def main(arguments: list[str] | None = None) -> int:
         if options.runtime not in RUNTIMES:
             known = ", ".join([*RUNTIMES, AS_COMMITTED])
             raise Refusal(f"{RUNTIME_VARIABLE} is {options.runtime!r}", f"name one of {known}")
-        folder = _build(options)
+        folder = _refusing(options)
     except Refusal as refusal:
         print(f"refused: {refusal}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted: nothing is put in place, the last build stays as it was", file=sys.stderr)
+        return 130
     print(f"{folder}: finished, for {RUNTIMES[options.runtime]}")
     return 0
 
@@ -85,7 +90,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="[STAGE=]P",
-        help="int8, fp16 or fp32, of all stages or of one (default: fp16 on a GPU where a stage has it)",
+        help="int8, fp16 or fp32, of all stages or of one (default: fp16 on a GPU where a stage has it; fp32 for "
+        "onnxruntime-tensorrt on TensorRT 10)",
     )
     parser.add_argument(
         "--max-sessions",
@@ -105,8 +111,25 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--frames", type=int, default=DEFAULT_FRAMES, metavar="N", help="compared, of each session (%(default)s)"
     )
-    parser.add_argument("--log", type=Path, metavar="FILE", help="keep the log of the server that is compared")
+    parser.add_argument(
+        "--log", type=Path, metavar="FILE", help="keep the log of the server that is compared, '-': print it"
+    )
     return parser
+
+
+def _refusing(options: argparse.Namespace) -> Path:
+    """Build, and raise Refusal for all that a person can mend."""
+    try:
+        return _build(options)
+    except (RecordingError, FacestreamError) as error:
+        mend = "run this in the project's folder, on a whole clone: git status names what is missing or changed"
+        raise Refusal(str(error), mend) from error
+    except ServerError as error:
+        raise Refusal(
+            f"sessions cannot be recorded, the server does not start: {error}", "facestream doctor"
+        ) from error
+    except OSError as error:
+        raise refused_by_system(error) from error
 
 
 def _build(options: argparse.Namespace) -> Path:
@@ -118,8 +141,8 @@ def _build(options: argparse.Namespace) -> Path:
     if not options.models.is_dir():
         raise Refusal(f"--models {options.models} is not a folder", "name the model repository")
     profile = _profile(options.max_sessions)
-    precisions = choose(options.precision, options.runtime)
     target = detect() if on_gpu(options.runtime) else None
+    precisions = choose(options.precision, options.runtime, target.tensorrt if target is not None else None)
     builder = None
     if options.runtime == "tensorrt":
         assert target is not None
@@ -128,7 +151,7 @@ def _build(options: argparse.Namespace) -> Path:
     if target is not None:
         print(f"{target.gpu}, compute capability {target.capability[0]}.{target.capability[1]}, driver {target.driver}")
     typed = typed_networks(options.typed, options.models, precisions)
-    recording = current_recording(options.recording or RECORDING, options.models, RECORDED_FRAMES)
+    recording = current_recording(options.recording or RECORDING, options.models, RECORDED_FRAMES, pictures=True)
 
     def inputs(stage: str) -> list[Tensors]:
         chosen = np.unique(np.linspace(0, recording.frames - 1, options.frames).astype(int))

@@ -24,10 +24,10 @@ from export.engines.compare import Network, Outcome, RecordedSession, Served, Te
 from export.engines.network_record import NetworkRecord, Parity
 from export.engines.profile import BatchProfile
 from export.engines.refusal import BUILD, Refusal
-from export.engines.repository import NetworkFile, Runtime, assemble, input_shapes
+from export.engines.repository import NetworkFile, Runtime, assemble, engine_cache, input_shapes
 from export.engines.target import Target
 from export.ensembles import read_config
-from export.network_files import network_file, sha256
+from export.network_files import digest, network_file, sha256
 from export.networks import CHAIN, FULL, HALF, Precision, network
 
 TIMING_CACHE: Final = "timing.cache"
@@ -98,9 +98,11 @@ def make(
             files[stage], records[stage] = _network(plan, stage, onnx, builder, folder / "networks", tell)
         repository = folder / finished.REPOSITORY
         cache = (plan.engines / CACHE / plan.folder.name).resolve()
+        caches = []
         if plan.runtime == "onnxruntime-tensorrt":
-            for stage in files:
-                (cache / stage).mkdir(parents=True, exist_ok=True)
+            caches = [engine_cache(cache, stage, file.path) for stage, file in files.items()]
+        for kept in caches:
+            kept.mkdir(parents=True, exist_ok=True)
         assemble(plan.models, repository, plan.runtime, files, plan.profile, plan.instances, plan.encoders, cache)
         shutil.rmtree(folder / "networks", ignore_errors=True)
         tell(f"comparing {len(files)} networks with the committed ones, in the server ...")
@@ -138,6 +140,10 @@ def make(
         if finished.source_digests(plan.models) != sources:
             raise Refusal(f"{plan.models} changed while this was built of it", BUILD)
         finished.Finished(plan.runtime, plan.target, plan.profile.largest, sources, made, shown).write(folder)
+    for kept in caches:
+        for old in kept.parent.iterdir():
+            if old != kept:
+                shutil.rmtree(old, ignore_errors=True)
     return plan.folder
 
 
@@ -175,6 +181,7 @@ def _network(
         largest_batch=plan.profile.largest,
         tuned=(),
         builder="none",
+        recipe=digest(Path(__file__).with_name(name) for name in ("build.py", "profile.py")),
         build_seconds=0.0,
         target=plan.target,
     )

@@ -27,6 +27,9 @@ MODULES: Final = ("tensorrt", "tensorrt_bindings")
 TRTEXEC: Final = "/usr/src/tensorrt/bin/trtexec"
 """Where NVIDIA's images have it, outside PATH."""
 
+_MEMORY: Final = re.compile(r"out ?of ?memory|could not be allocated|insufficient memory", re.IGNORECASE)
+"""What TensorRT says where the card's memory does not suffice."""
+
 Shapes = Mapping[str, tuple[int, ...]]
 """Shape of each input by name, without the leading batch."""
 
@@ -66,7 +69,14 @@ class ModuleBuilder:
         """See EngineBuilder."""
         trt = self._trt
         log = _error_log(trt)
-        builder = trt.Builder(log)
+        try:
+            builder = trt.Builder(log)
+        except TypeError as error:  # pybind11's, where TensorRT gives no builder; why, it has told the log
+            raise Refusal(
+                f"TensorRT does not start on this GPU: {'; '.join(log.errors or log.warnings[-3:]) or error}",
+                "see that nvidia-smi answers in the container, and that the host's driver is as new as the image wants "
+                "(facestream doctor --gpu on the host)",
+            ) from error
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
         parser = trt.OnnxParser(network, log)
         if not parser.parse_from_file(str(onnx)):
@@ -104,7 +114,9 @@ class ModuleBuilder:
             raise _cannot(onnx, "build", "; ".join(log.errors))
         if cache is not None and timing_cache is not None:
             timing_cache.parent.mkdir(parents=True, exist_ok=True)
-            timing_cache.write_bytes(bytes(memoryview(config.get_timing_cache().serialize())))
+            written = timing_cache.with_name(f"{timing_cache.name}.part")
+            written.write_bytes(bytes(memoryview(config.get_timing_cache().serialize())))
+            written.replace(timing_cache)  # broken off half-way, the last one stays whole
         return bytes(memoryview(engine))
 
 
@@ -152,7 +164,7 @@ def find_builder(tensorrt: str | None) -> EngineBuilder:
     """What can build here, for the TensorRT library of version `tensorrt` that serves.
 
     Raises:
-        Refusal: there is no TensorRT, nothing that builds, or the Python module is of another version than the library.
+        Refusal: there is no TensorRT, or nothing that builds for it: a Python module of another version does not.
     """
     if tensorrt is None:
         raise Refusal(
@@ -160,39 +172,43 @@ def find_builder(tensorrt: str | None) -> EngineBuilder:
             "run this in the serving container (docker compose run --rm build-engines), or serve by "
             f"ONNX Runtime, which needs none: {BUILD} --runtime onnxruntime-cuda",
         )
+    unfit: Refusal | None = None
     for name in MODULES:
         try:
             module = importlib.import_module(name)
         except (ImportError, OSError):  # OSError: the module's library is not there
             continue
         version = str(module.__version__)
-        if version.split(".")[:3] != tensorrt.split("."):
-            raise Refusal(
-                f"the Python module {name} is TensorRT {version}, the server's library is {tensorrt}: engines of the "
-                "one are not read by the other",
-                f"pip install the bindings of {tensorrt}, or none at all: trtexec does as well",
-            )
-        return ModuleBuilder(module)
+        if version.split(".")[:3] == tensorrt.split("."):
+            return ModuleBuilder(module)
+        unfit = unfit or Refusal(
+            f"the Python module {name} is TensorRT {version}, the server's library is {tensorrt}: engines of the one "
+            "are not read by the other, and there is no trtexec, which would do as well",
+            f"pip install the bindings of {tensorrt}, or none at all, and trtexec",
+        )
     program = shutil.which("trtexec") or TRTEXEC
     if Path(program).is_file():
         return TrtexecBuilder(Path(program), tensorrt)
-    raise Refusal(
+    raise unfit or Refusal(
         f"nothing here builds engines: there is neither TensorRT's Python module ({', '.join(MODULES)}) nor trtexec",
         f"pip install --no-deps 'tensorrt-cu13-bindings=={tensorrt}.*' (with CUDA 12: tensorrt-cu12-bindings)",
     )
 
 
 def _error_log(trt: Any) -> Any:
-    """A logger of TensorRT's that keeps what goes wrong in `errors`."""
+    """A logger of TensorRT's that keeps what goes wrong in `errors`, and what may in `warnings`."""
 
     class Log(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.errors: list[str] = []
+            self.warnings: list[str] = []
 
         def log(self, severity: Any, message: str) -> None:
             if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
                 self.errors.append(message)
+            elif severity == trt.ILogger.WARNING:
+                self.warnings.append(message)
 
     return Log()
 
@@ -204,8 +220,15 @@ def _errors(output: str) -> str:
 
 
 def _cannot(onnx: Path, step: str, why: str) -> Refusal:
+    reason = f"TensorRT cannot {step} {onnx}: {why or 'it gives no reason'}"
+    if _MEMORY.search(why):
+        return Refusal(
+            reason,
+            "nvidia-smi names the programs that hold the card's memory: stop them while this builds; or build for "
+            f"fewer sessions: {BUILD} --max-sessions N",
+        )
     return Refusal(
-        f"TensorRT cannot {step} {onnx}: {why or 'it gives no reason'}",
+        reason,
         "prove the graph without a GPU first: python -m export.gate; or serve this runtime without engines: "
         f"{BUILD} --runtime onnxruntime-cuda",
     )

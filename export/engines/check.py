@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from export.engines import finished, network_record
-from export.engines.refusal import BUILD, Refusal
+from export.engines.refusal import BUILD, Refusal, refused_by_system
 from export.engines.repository import RUNTIMES, Runtime, on_gpu
 from export.engines.target import Target, detect
 from export.ensembles import REPOSITORY
@@ -133,6 +133,13 @@ def _build(runtime: Runtime) -> str:
     return BUILD if runtime == "tensorrt" else f"{BUILD} --runtime {runtime}"
 
 
+def _readable(engines: Path, models: Path, runtime: Runtime) -> Path:
+    try:
+        return servable(engines, models, runtime)
+    except OSError as error:
+        raise refused_by_system(error) from error
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Print the folder to serve, or the refusal."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -141,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--runtime", choices=list(RUNTIMES), default="tensorrt", help="default: %(default)s")
     options = parser.parse_args(arguments)
     try:
-        print(servable(options.engines, options.models, options.runtime))
+        print(_readable(options.engines, options.models, options.runtime))
     except Refusal as refusal:
         print(f"refused: {refusal}", file=sys.stderr)
         return 1

@@ -89,13 +89,13 @@ def compare(
 
 
 def batches(frames: int, profile: BatchProfile) -> Iterator[NDArray[np.intp]]:
-    """Numbers of the frames of each batch: every frame is in one, and every measured size comes up.
+    """Numbers of the frames of each batch: every frame is in one, and every size that is to be compared comes up.
 
     Sizes change from batch to batch, as they do in a server; where the frames end, the first ones come again.
     """
     position = 0
-    for turn, size in enumerate(itertools.cycle(profile.measured)):
-        if position >= frames and turn >= len(profile.measured):
+    for turn, size in enumerate(itertools.cycle(profile.compared)):
+        if position >= frames and turn >= len(profile.compared):
             return
         yield np.arange(position, position + size) % frames
         position += size

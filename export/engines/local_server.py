@@ -6,7 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from facestream.errors import FacestreamError
@@ -18,13 +18,17 @@ from tritonclient import grpc
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from export.engines.compare import RecordedSession, Tensors
-from export.engines.refusal import Refusal
+from export.engines.refusal import BUILD, Refusal
 
 START_SECONDS = 1800.0
 """ONNX Runtime's TensorRT provider builds its engines while the server starts."""
 
 FRAME_SECONDS = 60.0
 """The first frame of a session waits for what a GPU compiles at its first use."""
+
+
+LOG: Final = f"{BUILD} --log - prints the server's log"
+"""A file would be gone with the container that builds."""
 
 
 class LocalServer:
@@ -51,7 +55,7 @@ class LocalServer:
             size = len(next(iter(tensors.values())))
             raise Refusal(
                 f"{stage} fails on a batch of {size}: {error.message()}",
-                "look at the server's log: python3 -m export.engines --log FILE",
+                LOG,
             ) from error
         return {output.name: np.asarray(answer.as_numpy(output.name)) for output in answer.get_response().outputs}
 
@@ -75,7 +79,7 @@ class LocalServer:
         except FacestreamError as error:
             raise Refusal(
                 f"a session through all stages fails: {error}",
-                "look at the server's log: python3 -m export.engines --log FILE",
+                LOG,
             ) from error
 
     def mean_ms(self, stage: str, tensors: Tensors, repeats: int) -> float:
@@ -110,7 +114,7 @@ def serve(repository: Path, stages: Sequence[str], log: Path | None = None) -> I
     except ServerError as error:
         raise Refusal(
             f"the server does not load what was built: {error}",
-            "look at its log (python3 -m export.engines --log FILE); out of memory: fewer --max-sessions",
+            f"{LOG}; out of memory: fewer --max-sessions",
         ) from error
     try:
         with contextlib.closing(LocalServer(server.grpc_url)) as local:

@@ -52,6 +52,8 @@ class NetworkRecord:
     """Sizes of batch that TensorRT's profiles are tuned for; empty without TensorRT."""
     builder: str
     """What built the file: TensorRT's Python module or trtexec, with its version; 'none' for an ONNX file."""
+    recipe: str
+    """Checksum of our program that had it built (export/engines/build.py, profile.py)."""
     build_seconds: float
     target: Target | None
     """None without a GPU."""
@@ -98,6 +100,7 @@ def read(path: Path) -> NetworkRecord:
         "largest_batch": int,
         "tuned": lambda sizes: tuple(int(size) for size in sizes),
         "builder": str,
+        "recipe": str,
         "build_seconds": float,
         "target": lambda target: None if target is None else Target.from_json(target),
         "parity": lambda outputs: {name: Parity(**parity) for name, parity in outputs.items()},

@@ -10,9 +10,18 @@ from export.engines.repository import Runtime, on_gpu
 from export.networks import FULL, HALF, INT8, NETWORKS, Precision, network, stage_precision
 
 
-def default_precision(runtime: Runtime) -> Precision:
+def default_precision(runtime: Runtime, tensorrt: str | None = None) -> Precision:
     """Of all stages that have it: half on a GPU, whose memory and tensor cores carry twice as much; single on a CPU."""
-    return HALF if on_gpu(runtime) else FULL
+    return HALF if on_gpu(runtime) and not _without_types(runtime, tensorrt) else FULL
+
+
+def _without_types(runtime: Runtime, tensorrt: str | None) -> bool:
+    """Whether half precision can be had for whole networks only, coordinates and all.
+
+    So ONNX Runtime's provider does with TensorRT 10, whose networks it does not have strongly typed: it refuses an ONNX
+    with half precision in it unless half precision is allowed everywhere. TensorRT 11 goes by the ONNX's types.
+    """
+    return runtime == "onnxruntime-tensorrt" and tensorrt is not None and int(tensorrt.split(".")[0]) < 11
 
 
 def _nearest(stage: str, wanted: Precision) -> Precision:
@@ -21,16 +30,17 @@ def _nearest(stage: str, wanted: Precision) -> Precision:
     return HALF if wanted == INT8 and INT8 not in has and HALF in has else stage_precision(stage, wanted)
 
 
-def choose(wanted: Sequence[str], runtime: Runtime) -> dict[str, Precision]:
+def choose(wanted: Sequence[str], runtime: Runtime, tensorrt: str | None = None) -> dict[str, Precision]:
     """The precision of each stage.
 
     wanted: 'fp16' for all stages, or 'renderer=fp32' for one; later ones count. A stage that cannot be had in what is
         asked of all is built in the next that it has: int8, fp16, fp32.
+    tensorrt: Version of the TensorRT that serves, '10.4.0'; None where there is none.
 
     Raises:
-        Refusal: no such stage or precision.
+        Refusal: no such stage or precision, or not by this runtime.
     """
-    chosen = {one.stage: stage_precision(one.stage, default_precision(runtime)) for one in NETWORKS}
+    chosen = {one.stage: stage_precision(one.stage, default_precision(runtime, tensorrt)) for one in NETWORKS}
     known: dict[str, Precision] = {name: name for name in get_args(Precision)}
     for word in wanted:
         stage, equals, given = word.rpartition("=")
@@ -39,6 +49,12 @@ def choose(wanted: Sequence[str], runtime: Runtime) -> dict[str, Precision]:
                 f"--precision is {word!r}, expected {', '.join(known)} or STAGE=PRECISION", "name one of them"
             )
         name = known[given]
+        if name != FULL and _without_types(runtime, tensorrt):
+            raise Refusal(
+                f"--precision is {word!r}: with TensorRT {tensorrt}, {runtime} keeps coordinates in single precision "
+                f"only where all is {FULL}",
+                f"--precision {FULL}, or --runtime tensorrt",
+            )
         if not equals:
             chosen = {one.stage: _nearest(one.stage, name) for one in NETWORKS}
             continue

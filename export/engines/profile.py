@@ -65,8 +65,13 @@ class BatchProfile:
         return (*each, *(GraphSize(below + 1, size) for below, size in itertools.pairwise(bounds)))
 
     @property
+    def compared(self) -> tuple[int, ...]:
+        """The sizes that are held against the reference: what fills a CUDA graph, and what leaves most of it unused."""
+        return tuple(sorted({size for graph in self.graphs for size in (graph.smallest, graph.largest)}))
+
+    @property
     def measured(self) -> tuple[int, ...]:
-        """The sizes that are compared and timed."""
+        """The sizes that are timed."""
         return tuple(size for size in sizes() if size <= self.largest)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import Final
 
@@ -33,3 +34,14 @@ class Refusal(Exception):
         super().__init__(f"{reason}\n  -> {remedy}")
         self.reason = reason
         self.remedy = remedy
+
+
+def refused_by_system(error: OSError) -> Refusal:
+    """What the file system refused, as a refusal of ours."""
+    remedies = {
+        errno.ENOSPC: "df names what is full; docker system df what Docker holds of it. Then the same command again",
+        errno.EDQUOT: "make room within the quota, then the same command again",
+        errno.EACCES: "the container is user 1000: chmod -R a+rX . in the clone, and let it write FACESTREAM_ENGINES",
+        errno.EROFS: "name a folder that can be written: --out, --typed, --recording",
+    }
+    return Refusal(str(error), remedies.get(error.errno or 0, "look at that file, and at the disk that it lies on"))

@@ -22,6 +22,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup, 
 
 from export.engines.profile import BatchProfile
 from export.ensembles import read_config
+from export.network_files import sha256
 from export.networks import NETWORKS
 
 Runtime = Literal["tensorrt", "onnxruntime-tensorrt", "onnxruntime-cuda", "onnxruntime-cpu"]
@@ -94,12 +95,18 @@ def network_config(
         group.profile.extend(str(index) for index in range(len(file.tuned)))
         _capture_graphs(config, profile)
     elif runtime == "onnxruntime-tensorrt":
-        _accelerate(config, profile, cache / config.name)
+        # By network: the provider knows its engines by the graph's nodes, and would take those of older weights.
+        _accelerate(config, profile, engine_cache(cache, config.name, file.path))
     elif runtime == "onnxruntime-cuda":
         # cuDNN's thorough search takes seconds for each new size of batch; its heuristics take none.
         config.parameters["cudnn_conv_algo_search"].string_value = "1"
     _warm_up(config, (1, profile.largest) if runtime == "tensorrt" else profile.measured)
     return config
+
+
+def engine_cache(cache: Path, stage: str, network: Path) -> Path:
+    """Folder of the engines that ONNX Runtime's TensorRT provider builds of a stage's ONNX file."""
+    return cache / stage / sha256(network)[:16]
 
 
 def _capture_graphs(config: ModelConfig, profile: BatchProfile) -> None:

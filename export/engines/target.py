@@ -16,6 +16,7 @@ from export.lanes import Capability
 
 _MAJOR, _MINOR, _PROCESSORS = 75, 76, 16  # of CUdevice_attribute
 _INSUFFICIENT_DRIVER, _NO_DEVICE = 35, 100  # of CUresult; 35 and 803 come of a driver older than its libraries
+_NOT_READY = 802  # on boards of several GPUs, whose NVSwitch a service of its own sets up
 _MISMATCH = 803
 
 TENSORRT_LIBRARIES: Final = ("libnvinfer.so.11", "libnvinfer.so.10", "libnvinfer.so")
@@ -168,6 +169,7 @@ def _why(status: int) -> str:
         _INSUFFICIENT_DRIVER: "it is older than the container's CUDA (CUDA_ERROR 35)",
         _MISMATCH: "it is older than the container's CUDA, or its parts are of different releases (CUDA_ERROR 803)",
         _NO_DEVICE: "it finds no GPU (CUDA_ERROR_NO_DEVICE)",
+        _NOT_READY: "the links between the GPUs are not set up (CUDA_ERROR_SYSTEM_NOT_READY)",
     }
     return known.get(status, f"CUDA_ERROR {status}")
 
@@ -175,4 +177,9 @@ def _why(status: int) -> str:
 def _mend(status: int) -> str:
     if status == _NO_DEVICE:
         return "give the container a GPU (docker run --gpus all), or unset CUDA_VISIBLE_DEVICES"
+    if status == _NOT_READY:
+        return (
+            "on the host: sudo systemctl enable --now nvidia-fabricmanager (of the driver's own release; A100, H100 "
+            "and H200 on boards with NVSwitch do nothing without it, though nvidia-smi lists them)"
+        )
     return "bring the host's driver up to date, restart it, and look at what nvidia-smi says in the container"

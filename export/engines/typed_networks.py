@@ -40,7 +40,7 @@ def make_typed(stage: str, typed: Path, models: Path) -> None:
 def typed_networks(
     typed: Path, models: Path, precisions: Mapping[str, Precision], make: Maker = make_typed
 ) -> dict[str, Path]:
-    """The ONNX file of each stage in its precision, made of the network that the stage has today, as today it is done.
+    """The ONNX file of each stage in its precision, made today's way of today's network.
 
     In single precision that is the committed file itself: what folding takes out of it, runtimes take out, too.
 

@@ -22,6 +22,7 @@ from export.chain import FaceChain, SpeechChain, chunks, load_graphs, onnx_files
 from export.ensembles import REPOSITORY
 from export.networks import Precision, stage_precision
 from export.precision.errors import LEVELS, Errors
+from export.precision.stored import typed_graph
 from export.recording import SEED, SPEAKERS, SPEECH
 
 FRAMES: Final = 1000
@@ -68,7 +69,7 @@ def measure_drift(
     sound = list(chunks(read_sound(SPEECH).speech, frames))
     sessions = [
         session(SpeechChain(graphs, repository, SEED), FaceChain(graphs, bundle, repository), sound, None)
-        for graphs in map(load_graphs, (onnx_files(repository), files))
+        for graphs in (load_graphs(onnx_files(repository)), {stage: typed_graph(file) for stage, file in files.items()})
     ]
     drift = Drift(precision)
     least = math.inf

@@ -29,7 +29,6 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from export.chain import OnnxGraph
 from export.ensembles import REPOSITORY
 from export.network_files import network_file, sha256
 from export.networks import INT8, NETWORKS, Network, network
@@ -39,6 +38,7 @@ from export.precision.fold import fold
 from export.precision.half import to_half
 from export.precision.quantise import QuantiseError, convolutions, to_int8
 from export.precision.region import half_nodes
+from export.precision.stored import typed_graph
 from export.recording import RECORDING, Recording, RecordingError, load_recording, record
 
 SCALES: Final = Path(__file__).with_name("int8_scales.json")
@@ -164,11 +164,11 @@ def frames(recording: Recording, stage: str, avatars: Sequence[str], wanted: Ite
 
 
 def run(model: onnx.ModelProto, given: Sequence[Tensors]) -> list[dict[str, NDArray[Any]]]:
-    """What a graph makes of some frames, computed type by type by ONNX Runtime."""
+    """What a graph makes of some frames, with all rounded that it stores in half precision."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         onnx.save(model, str(path))
-        graph = OnnxGraph(path)
+        graph = typed_graph(path)
     return [graph(frame) for frame in given]
 
 

@@ -9,9 +9,10 @@
 
 Exits with 1 where a tolerance of export/networks.py is exceeded, and names stage, output, value and limit.
 
-ONNX Runtime on a CPU rounds to half precision what a typed graph keeps in it, and adds up in single precision between:
-the numbers are those of storage, and close to tensor cores, which add up in single precision too, but not bit by bit
-those of a GPU. What a GPU does is measured on it, on the same recordings, when its engines are built.
+What a typed graph keeps in half precision is rounded to it (export/precision/stored.py), and added up in single
+precision between: the numbers are those of storage, and close to tensor cores, which add up in single precision too,
+but not bit by bit those of a GPU, which stores less where it fuses. What a GPU does is measured on it, on the same
+recordings, when its engines are built.
 
 Needs the extra `precision`.
 """
@@ -33,6 +34,7 @@ from export.network_files import TYPED, TypedError, current_typed_file, network_
 from export.networks import CHAIN, NETWORKS, Precision, Tolerance, network
 from export.precision.drift import FRAMES, Drift, chain_files, measure_drift
 from export.precision.errors import Errors
+from export.precision.stored import typed_graph
 from export.precision.variants import make_variants
 from export.recording import RECORDING, Recording, RecordingError, current_recording, load_recording
 
@@ -75,7 +77,7 @@ def compare_stage(
     declared = network(stage)
     reference = OnnxGraph(network_file(repository, stage), threads)
     graphs = {
-        precision: OnnxGraph(current_typed_file(stage, precision, typed, repository), threads)
+        precision: typed_graph(current_typed_file(stage, precision, typed, repository), threads)
         for precision in declared.precisions
     }
     errors = {

@@ -11,7 +11,7 @@ from typing import Any, Final
 import onnx
 
 from export.ensembles import REPOSITORY, read_config
-from export.network_files import TYPED, TypedError, network_file, sha256, typed_file, typing
+from export.network_files import TYPED, TypedError, network_file, sha256, typed_file, typing_digest
 from export.networks import FULL, HALF, INT8, Network, Precision
 from export.precision.fold import LintError, fold, lint
 from export.precision.half import HalfError, to_half
@@ -71,7 +71,7 @@ def make_variants(
             onnx.save(graph, path)
             record = {
                 "onnx_sha256": sha256(source),
-                "typing": typing(),
+                "typing_sha256": typing_digest(),
                 "nodes_exported": len(exported.graph.node),
                 "nodes": len(graph.graph.node),
                 **told,

@@ -56,6 +56,12 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"PyTorch is not installed ({error}): it measures the ceilings and holds TensorRT's buffers")
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("this PyTorch sees no GPU; --device cpu is a dry run without one")
+    if options.device == "cuda" and not card.runs_on(torch.cuda.get_device_capability(), torch.cuda.get_arch_list()):
+        major, minor = torch.cuda.get_device_capability()
+        parser.error(
+            f"PyTorch {torch.__version__} has no code for {torch.cuda.get_device_name()} (sm_{major}{minor}), only for "
+            f"{', '.join(torch.cuda.get_arch_list())}: install a build for another CUDA (a V100: 12.6)"
+        )
 
     from perf.gpu import ceilings
 
@@ -67,7 +73,10 @@ def main(arguments: list[str] | None = None) -> int:
     if options.again:
         cells.unlink(missing_ok=True)
     print(f"{device['name']}: ceilings ...", flush=True)
-    roofs = ceilings.measure(options.device, 0.1 if options.quick or options.device == "cpu" else 0.5)
+    try:
+        roofs = ceilings.measure(options.device, 0.1 if options.quick or options.device == "cpu" else 0.5)
+    except RuntimeError as error:  # PyTorch's: too little memory beside a server on the same card, say
+        parser.error(f"{device['name']} cannot be measured: {str(error).splitlines()[0]}")
     print("frames ...", flush=True)
     try:
         given = frames(FRAMES if options.device == "cuda" else 2, options.recording)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Sequence
 from typing import Any, Final
 
 QUESTIONS: Final = (
@@ -33,6 +34,20 @@ def smi() -> dict[str, str]:
         return {}
     answers = [answer.strip() for answer in done.stdout.splitlines()[0].split(",")] if done.stdout else []
     return dict(zip(QUESTIONS, answers, strict=False)) if len(answers) == len(QUESTIONS) else {}
+
+
+def runs_on(capability: tuple[int, int], architectures: Sequence[str]) -> bool:
+    """Whether a program holds code for a GPU: `architectures` as PyTorch tells its own, 'sm_75', 'compute_120'."""
+    for name in architectures:
+        kind, _, number = name.partition("_")
+        digits = re.match(r"\d+", number)  # sm_90a
+        if digits is None:
+            continue
+        known = divmod(int(digits[0]), 10)
+        # Machine code runs on later GPUs of its own generation, what is still to be compiled on all later ones.
+        if known <= capability and (kind == "compute" or known[0] == capability[0]):
+            return True
+    return False
 
 
 def describe(device: str) -> dict[str, Any]:

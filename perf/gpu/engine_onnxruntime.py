@@ -63,7 +63,10 @@ class OnnxRuntimeReady:
 
     def bind(self, feeds: Mapping[str, NDArray[Any]]) -> OnnxRuntimeBound:
         """Inputs copied to the device, outputs left there."""
-        return OnnxRuntimeBound(self._session, self._device, feeds)
+        try:
+            return OnnxRuntimeBound(self._session, self._device, feeds)
+        except Exception as error:  # too little memory on the device, say
+            raise Unavailable(f"ONNX Runtime cannot lay the inputs there: {error}") from error
 
 
 class OnnxRuntimeBound:

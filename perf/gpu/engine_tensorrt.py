@@ -39,6 +39,7 @@ class TensorRTEngine:
             raise Unavailable("TensorRT runs on a GPU only")
         self.version = f"{self._trt.__name__.removesuffix('_bindings')} {self._trt.__version__}"
         self.is_rtx = "rtx" in self._trt.__name__
+        self._builder = ModuleBuilder(self._trt, rtx_target(self._trt) if self.is_rtx else None)
         self.profile = BatchProfile.of(max_batch)
         self._card, self._plans = card, plans
         self._logger = self._trt.Logger(self._trt.Logger.ERROR)
@@ -57,7 +58,7 @@ class TensorRTEngine:
             inputs = {port.name: port.shape for port in ports(path)[0]}
             timings = self._plans / f"{self._card}-{self.version.replace(' ', '-')}.timings"
             try:
-                plan = ModuleBuilder(self._trt).build(path, inputs, self.profile, None if self.is_rtx else timings)
+                plan = self._builder.build(path, inputs, self.profile, None if self.is_rtx else timings)
             except Refusal as error:
                 raise Unavailable(error.reason) from error
             partly = kept.with_suffix(".part")
@@ -68,6 +69,18 @@ class TensorRTEngine:
             kept.unlink()
             raise Unavailable(f"{self.version} does not take the plan of {stage} that it has built itself")
         return TensorRTReady(self._trt, engine, self.is_rtx, self.profile)
+
+
+def rtx_target(trt: Any) -> str:
+    """TensorRT-RTX's name of this GPU: 'SM75'. Told nothing, it builds for newer ones, and a T4 takes no such engine.
+
+    Raises Unavailable where the release builds nothing for it: for Volta and Hopper there is TensorRT alone.
+    """
+    name = "SM{}{}".format(*torch.cuda.get_device_capability())
+    if name not in trt.ComputeCapability.__members__:
+        mend = "pip install tensorrt (for a V100 tensorrt-cu12==10.4.0, the last that knows it)"
+        raise Unavailable(f"TensorRT-RTX {trt.__version__} builds no engines for {name}: {mend}")
+    return name
 
 
 def installed() -> Any:
@@ -99,8 +112,12 @@ class TensorRTBound:
     """One batch."""
 
     def __init__(self, trt: Any, engine: Any, is_rtx: bool, profile: int, feeds: Mapping[str, NDArray[Any]]) -> None:
-        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self._context = _context(trt, engine, is_rtx)
+        if self._context is None:
+            raise Unavailable(
+                "TensorRT makes no context of its engine: too little memory, as a rule (it says so above)"
+            )
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         if profile and not self._context.set_optimization_profile_async(profile, self._stream.cuda_stream):
             raise Unavailable(f"TensorRT did not take the profile {profile} of its own engine")
         self._stream.synchronize()

@@ -1,7 +1,8 @@
 """PyTorch: the modules that the graphs are exported from, traced once, on a GPU replayed as one CUDA graph.
 
 Half precision is what export.networks says of a network: convolutions whose weights it names are computed in fp16, and
-their results stay in it until they meet a number in single precision. TF32 is off: fp32 means fp32.
+their results stay in it until they meet a number in single precision, or not at all where what lies between is declared
+to be in single precision. TF32 is off: fp32 means fp32.
 
 The speech networks' training checkpoints are not part of the repository. Their weights are read back from the ONNX
 files; the measure's comparison with ONNX Runtime would show it if that went wrong.
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from export.networks import Precision, network
+from export.networks import HalfPrecision, Precision, network
 from export.speech.networks import STAGES, served
 from perf.gpu.engine import Tensors, Unavailable
 from perf.gpu.stages import REPOSITORY, network_file, ports
@@ -50,20 +51,22 @@ class TorchEngine:
             raise Unavailable("PyTorch is measured in fp32 and fp16")
         if precision == "fp16" and (half is None or precision not in network(stage).precisions):
             raise Unavailable(f"{stage} is not had in fp16: see export/networks.py")
-        pattern = half.weights if half is not None and precision == "fp16" else None
         inputs, outputs = ports(network_file(stage))
         module = module_of(stage).eval().requires_grad_(False).to(self.device)
         names = [port.name for port in outputs]
-        return TorchReady(module, [port.name for port in inputs], names, self.device, pattern)
+        return TorchReady(
+            module, [port.name for port in inputs], names, self.device, half if precision == "fp16" else None
+        )
 
 
 class HalfConvolutions(TorchFunctionMode):
     """Has convolutions with chosen weights computed in fp16."""
 
-    def __init__(self, module: nn.Module, pattern: str) -> None:
+    def __init__(self, module: nn.Module, half: HalfPrecision) -> None:
         super().__init__()
         named = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-        self.halves = {value.data_ptr(): value.half() for name, value in named.items() if fnmatch(name, pattern)}
+        self.halves = {value.data_ptr(): value.half() for name, value in named.items() if fnmatch(name, half.weights)}
+        self.handed_on_single = "Add" in half.single
 
     def __torch_function__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -76,6 +79,8 @@ class HalfConvolutions(TorchFunctionMode):
                 weight = half.reshape(weight.shape)
                 others = [others[0].half() if others[0] is not None else None, *others[1:]] if others else []
             args = (signal.to(weight.dtype), weight, *others)
+            if half is not None and self.handed_on_single:
+                return function(*args, **(kwargs or {})).float()
         return function(*args, **(kwargs or {}))
 
 
@@ -83,7 +88,12 @@ class TorchReady:
     """A traced module."""
 
     def __init__(
-        self, module: nn.Module, inputs: list[str], outputs: list[str], device: torch.device, half: str | None
+        self,
+        module: nn.Module,
+        inputs: list[str],
+        outputs: list[str],
+        device: torch.device,
+        half: HalfPrecision | None,
     ) -> None:
         self.inputs, self.outputs, self.device = inputs, outputs, device
         self._module = module

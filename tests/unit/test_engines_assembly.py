@@ -157,7 +157,7 @@ def test_what_was_built_is_found_and_may_be_served(workshop: Workshop) -> None:
     folder = workshop.build()
     assert folder.name == "nvidia-a100-sxm4-40gb-sm80-trt11.2.1"
     assert workshop.check() == folder / "model_repository"
-    assert workshop.gpu.sizes == {1, 2, 4}
+    assert workshop.gpu.sizes == {1, 2, 3, 4}
     record = network_record.read(folder / "model_repository" / "renderer" / "1" / "model.plan.json")
     assert record.latency_ms == {"1": 0.5, "2": 1.0, "4": 2.0}
     assert record.parity["CANVAS_TEXTURE"].largest == 0.0
@@ -258,7 +258,7 @@ def test_a_refused_build_leaves_the_last_one_in_service(workshop: Workshop) -> N
 
 def test_every_frame_is_compared_in_batches_of_all_sizes() -> None:
     found = list(batches(50, BatchProfile(8)))
-    assert {len(batch) for batch in found} == {1, 2, 4, 8}
+    assert {len(batch) for batch in found} == set(range(1, 9))
     assert set(np.concatenate(found)) == set(range(50))
     assert max(len(batch) for batch in batches(3, BatchProfile(64))) == 64
 
@@ -286,6 +286,34 @@ def test_engines_for_other_batches_precisions_or_drivers_are_built_anew(
     workshop.builder.built.clear()
     workshop.build(**change)
     assert "renderer" in workshop.builder.built
+
+
+def test_engines_of_an_older_builder_of_ours_are_built_anew(workshop: Workshop) -> None:
+    """A mended setting of the builder would else never reach a card whose networks stay the same."""
+    record = workshop.build() / "model_repository" / "renderer" / "1" / "model.plan.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "recipe": "of last month"}))
+    workshop.builder.built.clear()
+    workshop.build()
+    assert workshop.builder.built == ["renderer"]
+
+
+def test_onnxruntime_s_tensorrt_provider_meets_no_engine_of_older_weights(workshop: Workshop) -> None:
+    """It knows its engines by the graph's nodes: after a training the old weights would be served."""
+
+    def cache() -> Path:
+        config = read_config(workshop.build(runtime="onnxruntime-tensorrt") / "model_repository/renderer/config.pbtxt")
+        (accelerator,) = config.optimization.execution_accelerators.gpu_execution_accelerator
+        return Path(accelerator.parameters["trt_engine_cache_path"])
+
+    first = cache()
+    (first / "some.engine").write_bytes(b"of the old weights")
+    assert cache() == first
+    assert (first / "some.engine").is_file()
+    network = workshop.models / "renderer" / "1" / "model.onnx"
+    network.write_bytes(network.read_bytes() + b"\0")
+    second = cache()
+    assert list(second.parent.iterdir()) == [second]
+    assert list(second.iterdir()) == []
 
 
 def test_what_a_killed_build_left_is_cleared_away(workshop: Workshop) -> None:
@@ -419,3 +447,18 @@ def test_the_command_prints_the_folder_or_the_reason(
     assert out == ""
     assert err.startswith("refused: ")
     assert "-> " in err
+
+
+def test_a_folder_that_the_container_may_not_read_is_told_with_what_mends_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A clone of one's own, readable by oneself alone: the container is another user."""
+
+    def servable(engines: Path, models: Path, runtime: Runtime) -> Path:
+        raise PermissionError(13, "Permission denied", str(models / "motion" / "1" / "model.py"))
+
+    monkeypatch.setattr(check, "servable", servable)
+    assert check.main(["engines"]) == 1
+    told = capsys.readouterr().err
+    assert "Permission denied" in told
+    assert "chmod -R a+rX" in told

@@ -130,6 +130,41 @@ def test_what_trtexec_says_of_a_failure_is_told(tmp_path: Path) -> None:
         TrtexecBuilder(program, "10.4.0").build(Path("g.onnx"), SHAPES, PROFILE, None)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[E] Error[2]: [virtualMemoryBuffer.cpp::resizePhysical] Error Code 2: OutOfMemory (no further information)",
+        "[E] Error[1]: [defaultAllocator.cpp::allocate::19] Error Code 1: Cuda Runtime (out of memory)",
+        "[E] Requested amount of GPU memory (2147483648 bytes) could not be allocated.",
+    ],
+)
+def test_a_card_without_room_is_not_taken_for_a_network_at_fault(tmp_path: Path, said: str) -> None:
+    """The last server still runs on it, say: proving the graph elsewhere would not help."""
+    program = trtexec(tmp_path, f"print({said!r}); sys.exit(1)")
+    with pytest.raises(Refusal, match="cannot build") as refused:
+        TrtexecBuilder(program, "10.4.0").build(Path("g.onnx"), SHAPES, PROFILE, None)
+    assert "nvidia-smi" in refused.value.remedy
+    assert "--max-sessions" in refused.value.remedy
+
+
+def test_a_tensorrt_that_does_not_start_tells_why() -> None:
+    """On a driver older than the image pybind11 raises TypeError, and the reason is a warning in TensorRT's log."""
+
+    class Log:
+        WARNING, ERROR, INTERNAL_ERROR = range(3)
+
+    def no_builder(log: Any) -> None:
+        log.log(Log.WARNING, "CUDA initialization failure with error: 35")
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    module: Any = SimpleNamespace(ILogger=Log, Builder=no_builder)
+    with pytest.raises(
+        Refusal, match="does not start on this GPU: CUDA initialization failure with error: 35"
+    ) as refused:
+        ModuleBuilder(module).build(Path("g.onnx"), SHAPES, PROFILE, None)
+    assert "driver" in refused.value.remedy
+
+
 # --- which of them ----------------------------------------------------------------------------------------------
 
 
@@ -156,11 +191,15 @@ def test_trtexec_is_taken_where_there_is_no_module(nothing_installed: Path) -> N
     assert find_builder("10.4.0").name == "trtexec 10.4.0"
 
 
-def test_a_module_of_another_tensorrt_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its engines would be built for minutes, and then not be read by the server."""
+def test_a_module_of_another_tensorrt_is_not_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its engines would be built for minutes, and then not be read by the server. NVIDIA's images have trtexec."""
     monkeypatch.setattr(build, "MODULES", ("made_up_tensorrt",))
     module: Any = SimpleNamespace(__name__="made_up_tensorrt", __version__="10.13.0.35")
     monkeypatch.setitem(sys.modules, "made_up_tensorrt", module)
+    monkeypatch.setattr(build, "TRTEXEC", str(tmp_path / "absent"))
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Refusal, match=r"is TensorRT 10\.13\.0\.35, the server's library is 11\.2\.1"):
         find_builder("11.2.1")
     assert find_builder("10.13.0").name == "made_up_tensorrt 10.13.0.35"
+    trtexec(tmp_path, "")
+    assert find_builder("11.2.1").name == "trtexec 11.2.1"

@@ -31,6 +31,15 @@ def test_every_size_has_exactly_one_graph(largest: int) -> None:
 
 
 @pytest.mark.parametrize("largest", sizes())
+def test_every_graph_is_compared_full_and_with_as_much_of_it_unused_as_can_be(largest: int) -> None:
+    """With 9 sessions a graph of 12 runs: what it makes of the frames that nobody sent must not reach the nine."""
+    profile = BatchProfile(largest)
+    for graph in profile.graphs:
+        assert {graph.smallest, graph.largest} <= set(profile.compared)
+    assert max(profile.compared) == largest
+
+
+@pytest.mark.parametrize("largest", sizes())
 def test_a_single_session_and_a_full_house_are_tuned_for_and_measured(largest: int) -> None:
     profile = BatchProfile(largest)
     assert profile.tuned in ((1,), (1, largest))

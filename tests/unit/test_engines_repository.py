@@ -3,6 +3,7 @@ and no test machine has one to find that out."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -157,7 +158,7 @@ def test_onnxruntime_s_tensorrt_provider_builds_once_and_computes_in_the_types_o
         (accelerator,) = found
         options = dict(accelerator.parameters)
         assert accelerator.name == "tensorrt"
-        assert options["trt_engine_cache_path"] == f"/c/{stage}"
+        assert options["trt_engine_cache_path"] == f"/c/{stage}/{hashlib.sha256(b'an engine').hexdigest()[:16]}"
         assert "precision_mode" not in options
         first = configs[stage].input[0]
         dims = "x".join(map(str, first.dims))
@@ -183,6 +184,15 @@ def test_a_network_that_is_missing_is_named(tmp_path: Path) -> None:
 
 
 # --- which precision --------------------------------------------------------------------------------------------
+
+
+def test_onnxruntime_s_tensorrt_provider_is_asked_for_half_precision_only_where_it_goes_by_the_onnx() -> None:
+    """With TensorRT 10 it would refuse the ONNX, and the V100's lane could not be built by this runtime at all."""
+    assert set(choose([], "onnxruntime-tensorrt", "10.4.0").values()) == {"fp32"}
+    assert choose([], "onnxruntime-tensorrt", "11.2.1") == choose([], "tensorrt", "10.4.0")
+    assert choose(["fp32"], "onnxruntime-tensorrt", "10.4.0")["renderer"] == "fp32"
+    with pytest.raises(Refusal, match=r"--precision is 'renderer=fp16': with TensorRT 10\.4\.0"):
+        choose(["renderer=fp16"], "onnxruntime-tensorrt", "10.4.0")
 
 
 def test_half_precision_is_the_gpu_s_choice_where_a_stage_has_it() -> None:

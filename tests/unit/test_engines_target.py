@@ -114,6 +114,13 @@ def test_a_machine_that_cannot_serve_is_refused_with_what_mends_it(driver: Drive
     assert refused.value.remedy
 
 
+def test_boards_of_several_gpus_are_told_of_the_service_that_they_lack() -> None:
+    """nvidia-smi answers, and a newer driver would change nothing: an engineer at eight A100 has nothing to go by."""
+    with pytest.raises(Refusal, match="SYSTEM_NOT_READY") as refused:
+        detect(libraries(Driver(T4, status=802)))
+    assert "nvidia-fabricmanager" in refused.value.remedy
+
+
 def test_a_real_library_is_opened() -> None:
     """ctypes itself, on a machine whose driver is not put on."""
     try:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from export.network_files import typing_digest
 from perf.gpu import card, recorded, report
 from perf.gpu.accuracy import judge
 from perf.gpu.engine import Engine, Unavailable, milliseconds
@@ -99,6 +101,60 @@ def test_tensorrt_builds_what_is_measured(tmp_path: Path) -> None:
     assert ModuleBuilder(trt, "SM80").build(path, inputs, BatchProfile.of(64), None)
 
 
+@pytest.mark.parametrize(("capability", "built_for"), [((7, 5), "SM75"), ((9, 0), None)])
+def test_tensorrt_rtx_builds_for_the_card_that_is_measured(
+    capability: tuple[int, int], built_for: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By itself it builds for newer cards only: on a T4 every cell would fail, and nobody would know why."""
+    torch = pytest.importorskip("torch", reason="needs the extra export")
+    from perf.gpu.engine_tensorrt import rtx_target
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    known = {"SM75": 75, "SM80": 80}
+    trt = SimpleNamespace(__version__="1.7.1.116", ComputeCapability=SimpleNamespace(__members__=known))
+    if built_for is not None:
+        assert rtx_target(trt) == built_for
+    else:
+        with pytest.raises(Unavailable, match="builds no engines for SM90"):
+            rtx_target(trt)
+
+
+def test_a_card_without_room_costs_a_cell_and_not_the_run() -> None:
+    """Beside a running server, batch 64 of the largest network: the minutes before and after it are not lost."""
+    pytest.importorskip("torch", reason="needs the extra export")
+    from perf.gpu.engine_onnxruntime import OnnxRuntimeReady
+    from perf.gpu.engine_tensorrt import TensorRTBound
+
+    with pytest.raises(Unavailable, match="too little memory"):
+        TensorRTBound(None, SimpleNamespace(create_execution_context=lambda: None), False, 0, {})
+
+    def full() -> None:
+        raise Exception("BFCArena: Available memory of 1024 is smaller than requested")
+
+    session: Any = SimpleNamespace(io_binding=full)
+    with pytest.raises(Unavailable, match="BFCArena"):
+        OnnxRuntimeReady(session, "cuda").bind({})
+
+
+def test_pytorch_computes_in_half_precision_what_the_table_declares() -> None:
+    """With sums in half precision, too, its cells of the speech encoder would exceed their tolerance on every card."""
+    pytest.importorskip("torch", reason="needs the extra export")
+    from analysis_window import AnalysisWindow
+    from facestream.audio import read_sound
+
+    from export.chain import chunks
+    from perf.gpu.engine_torch import TorchEngine
+
+    window = AnalysisWindow()
+    heard = [window.push(chunk)[0] for chunk in chunks(read_sound(recorded.SPEECH).speech, 80)]
+    given = {"AUDIO_WINDOW": np.stack(heard[20:80:6])}
+    bound = TorchEngine("cpu").load("speech_encoder", "fp16").bind(given)
+    bound.run()
+    off = judge("speech_encoder", "fp16", bound.outputs(), Reference().run("speech_encoder", given))
+    assert off["EMBEDDING"]["exceeded"] == []
+    assert off["EMBEDDING"]["largest"] > 1e-3  # it is half precision
+
+
 def test_what_was_measured_is_not_measured_again(frames: Frames, tmp_path: Path) -> None:
     """On a rented GPU a run that was cut short goes on, unless the network has changed since."""
     kept = tmp_path / "cells.json"
@@ -131,6 +187,24 @@ def test_an_engine_that_is_not_there_is_told(frames: Frames, tmp_path: Path) -> 
     assert len(found.cells) == 2
 
 
+@pytest.mark.parametrize(
+    ("capability", "runs"),
+    [
+        ((7, 0), False),
+        ((7, 5), True),
+        ((8, 0), True),
+        ((8, 9), True),
+        ((9, 0), True),
+        ((11, 0), False),
+        ((12, 1), True),
+    ],
+)
+def test_a_pytorch_without_code_for_the_card_is_known_beforehand(capability: tuple[int, int], runs: bool) -> None:
+    """Builds for CUDA 13 leave the V100 out: the first kernel would fail, in the words of nobody's remedy."""
+    known = ["sm_75", "sm_80", "sm_86", "sm_90a", "sm_100", "sm_120", "compute_120"]
+    assert card.runs_on(capability, known) == runs
+
+
 def test_no_gpu_is_refused_in_words() -> None:
     torch = pytest.importorskip("torch", reason="needs the extra export")
     if torch.cuda.is_available():
@@ -158,7 +232,11 @@ def test_a_typed_network_of_yesterday_is_refused(tmp_path: Path) -> None:
         match=r"made of the ONNX file of another, .*python -m export\.precision",
     ):
         network_file("renderer", "fp16", typed=tmp_path)
-    typed.with_suffix(".json").write_text(json.dumps({"onnx_sha256": digest(network_file("renderer"))}))
+    made = {"onnx_sha256": digest(network_file("renderer")), "typing_sha256": "of last month"}
+    typed.with_suffix(".json").write_text(json.dumps(made))
+    with pytest.raises(NoNetwork, match=r"another state of export/precision .*python -m export\.precision"):
+        network_file("renderer", "fp16", typed=tmp_path)
+    typed.with_suffix(".json").write_text(json.dumps({**made, "typing_sha256": typing_digest()}))
     assert network_file("renderer", "fp16", typed=tmp_path) == typed
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -71,3 +72,14 @@ def test_the_table_says_no_with_the_number() -> None:
 def test_every_network_of_the_table_is_judged() -> None:
     """A stage that can be had in INT8 must be one that `python -m perf.int8` looks at."""
     assert {one.stage for one in NETWORKS if INT8 in one.precisions} <= set(quantisation.CANDIDATES)
+
+
+def test_more_frames_than_are_recorded_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table told of 500 judged frames where 171 had been."""
+    recording = SimpleNamespace(frames=211, folder="build/recording", avatars=("ada",))
+    monkeypatch.setattr(int8, "any_recording", lambda folder, in_process: recording)
+    with pytest.raises(SystemExit):
+        int8.main(["--frames", "172"])
+    assert "--frames is 172, expected at most 171: build/recording holds 211" in capsys.readouterr().err

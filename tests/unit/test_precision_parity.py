@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from export.network_files import TypedError, network_file, sha256, typed_file
+from export.network_files import TypedError, network_file, sha256, typed_file, typing_digest
 from export.networks import FULL, HALF, Network, Tolerance
 from export.precision import parity
 from export.precision.drift import Drift, frame_psnr
@@ -53,7 +53,8 @@ def recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recording:
         path = typed_file("scale", precision, tmp_path / "typed")
         path.parent.mkdir(parents=True, exist_ok=True)
         onnx.save(scale(factor), path)
-        path.with_suffix(".json").write_text(json.dumps({"onnx_sha256": sha256(network_file(repository, "scale"))}))
+        made = {"onnx_sha256": sha256(network_file(repository, "scale")), "typing_sha256": typing_digest()}
+        path.with_suffix(".json").write_text(json.dumps(made))
     declared = Network("scale", {FULL: {"Y": LIMIT}, HALF: {"Y": LIMIT}})
     monkeypatch.setattr(parity, "network", lambda stage: declared)
     folder = tmp_path / "recording"

@@ -16,6 +16,7 @@ from export.precision.half import HalfError, to_half
 from export.precision.region import RegionError, half_nodes, learned_nodes
 
 LEARNED = HalfPrecision("net.*.weight")
+SPEECH = Path(__file__).parents[1] / "data" / "speech.wav"
 
 
 def graph(scale: float = 1.0, ends_learned: bool = False) -> onnx.ModelProto:
@@ -144,6 +145,63 @@ def test_the_linter_names_what_is_broken(tmp_path: Path) -> None:
     onnx.save(broken, tmp_path / "broken.onnx")
     with pytest.raises(LintError, match=r"broken\.onnx.*Rellu"):
         lint(tmp_path / "broken.onnx")
+
+
+def product(weights: list[np.ndarray]) -> onnx.ModelProto:
+    """X [b, n] float, multiplied by one constant after the other."""
+    names = ["X", *(f"by_{number}" for number in range(len(weights) - 1)), "Y"]
+    nodes = [
+        helper.make_node("Mul", [names[number], f"w_{number}"], [names[number + 1]], name=f"times_{number}")
+        for number in range(len(weights))
+    ]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["b", len(weights[0])]) for name in ("X", "Y")]
+    constants = [numpy_helper.from_array(weight, f"w_{number}") for number, weight in enumerate(weights)]
+    made = helper.make_graph(nodes, "product", values[:1], values[1:], constants)
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+def test_what_is_stored_in_half_precision_is_rounded_to_it() -> None:
+    """ONNX Runtime takes the casts of a typed graph out: judged so, half precision costs next to nothing, and a card
+    refuses what every judgement had let pass."""
+    from export.precision.stored import stored
+
+    random = np.random.default_rng(5)
+    weights = [random.normal(size=4096).astype(np.float32) for _ in range(3)]
+    x = random.normal(size=(1, 4096)).astype(np.float32)
+    full = product(weights)
+    typed = to_half(full, {"times_0", "times_1", "times_2"})
+    half = x.astype(np.float16)
+    for weight in weights:
+        half = (half * weight.astype(np.float16)).astype(np.float16)
+    wanted, made = half.astype(np.float32)[0], run(stored(typed), x)[0]
+    normal = np.abs(wanted) > 1e-3  # half precision's smallest numbers have fewer bits
+    assert np.mean(made[normal] == wanted[normal]) > 0.99  # the others lay half-way between two
+    np.testing.assert_allclose(made[normal], wanted[normal], rtol=2.0**-10)
+    assert stored(full) == full
+
+
+def test_speech_in_half_precision_keeps_its_tolerance_as_it_is_stored(tmp_path: Path) -> None:
+    """Else the first build on every card is refused, and an engineer with an empty machine meets that first."""
+    pytest.importorskip("polygraphy", reason="polygraphy is in the extras [precision] and [dev]")
+    from analysis_window import AnalysisWindow
+    from facestream.audio import read_sound
+
+    from export.chain import OnnxGraph, chunks
+    from export.ensembles import REPOSITORY
+    from export.network_files import network_file
+    from export.networks import HALF, network, tolerance
+    from export.precision.errors import Errors
+    from export.precision.stored import typed_graph
+    from export.precision.variants import make_variants
+
+    half = typed_graph(make_variants(network("speech_encoder"), tmp_path, linted=False)[HALF])
+    full = OnnxGraph(network_file(REPOSITORY, "speech_encoder"))
+    window, errors = AnalysisWindow(), Errors()
+    for number, chunk in enumerate(chunks(read_sound(SPEECH).speech, 150)):
+        heard = {"AUDIO_WINDOW": window.push(chunk)[0][None]}
+        if number % 3 == 0:
+            errors.add(half(heard)["EMBEDDING"], full(heard)["EMBEDDING"])
+    assert errors.exceeded(tolerance("speech_encoder", HALF, "EMBEDDING")) == []
 
 
 def test_a_typed_file_of_another_network_is_refused_with_the_command(tmp_path: Path) -> None:

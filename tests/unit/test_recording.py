@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from export import recording as recording_module
 from export.chain import Tensors, chunks
 from export.ensembles import REPOSITORY, read_stages, wire
 from export.network_files import network_file, sha256
@@ -17,9 +18,11 @@ from export.recording import (
     RecordingError,
     Speaker,
     Tensor,
+    current_recording,
     inputs_of,
     load_recording,
     outputs_of,
+    picture_sources,
     record,
     recording_ensemble,
     write_session,
@@ -58,7 +61,15 @@ def write(folder: Path, repository: Path, frames: int = FRAMES) -> Recording:
             yield tensors
 
     write_session(session(), folder / "ada", stages, frames)
-    about = {"avatars": ["ada"], "frames": frames, "networks": {"draw": sha256(network_file(repository, "draw"))}}
+    avatars = repository / "avatar_store" / "avatars"
+    avatars.mkdir(parents=True, exist_ok=True)
+    (avatars / "ada.avatar").write_bytes(b"a face")
+    about = {
+        "avatars": ["ada"],
+        "frames": frames,
+        "networks": {"draw": sha256(network_file(repository, "draw"))},
+        "drawn_by": picture_sources(repository, ["ada"]),
+    }
     (folder / "session.json").write_text(json.dumps(about))
     return load_recording(folder, repository)
 
@@ -89,6 +100,32 @@ def test_a_network_trained_anew_is_noticed(tmp_path: Path) -> None:
     assert recording.changed_networks() == []
     network_file(tmp_path / "repository", "draw").write_bytes(b"trained anew")
     assert recording.changed_networks() == ["draw"]
+
+
+@pytest.mark.parametrize("path", ["motion/1/blink.py", "avatar_store/avatars/ada.avatar"])
+def test_pictures_of_an_older_stage_or_avatar_are_drawn_anew(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kept beside the engines, they would have every build refused after an update of a stage: its pictures differ."""
+    anew: list[Path] = []
+
+    def draw(folder: Path, repository: Path, *words: object) -> Recording:
+        anew.append(folder)
+        return load_recording(folder, repository)
+
+    monkeypatch.setattr(recording_module, "record", draw)
+    folder, repository = tmp_path / "recording", tmp_path / "repository"
+    write(folder, repository)
+    (repository / "avatar_store" / "avatars" / "guest.avatar").write_bytes(b"a user's own")
+    current_recording(folder, repository, pictures=True)
+    assert anew == []
+    changed = repository / path
+    changed.parent.mkdir(parents=True, exist_ok=True)
+    changed.write_bytes(b"changed")
+    current_recording(folder, repository)  # whoever compares networks needs their inputs alone
+    assert anew == []
+    current_recording(folder, repository, pictures=True)
+    assert anew == [folder]
 
 
 def test_what_is_missing_is_told_with_the_command(tmp_path: Path) -> None:

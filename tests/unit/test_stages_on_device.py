@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import array_api_strict
@@ -25,6 +26,7 @@ from facestream.avatar.bundle import BUNDLE_SUFFIX
 from facestream.avatar_name import encode_avatar_name
 from facestream.quality import Quality
 from facestream.sequence_stage import SequenceStage
+from governor import Governor
 
 from export.ensembles import REPOSITORY, read_config
 from tests.unit.test_encoder_choice import Card
@@ -32,6 +34,7 @@ from tests.unit.triton_stub import (
     END,
     START,
     DeviceNamespace,
+    StubError,
     StubRequest,
     StubResponse,
     StubTensor,
@@ -41,6 +44,7 @@ from tests.unit.triton_stub import (
 
 AVATAR = min(path.stem for path in (REPOSITORY / "avatar_store" / "avatars").glob(f"*{BUNDLE_SUFFIX}"))
 CANVAS = (256, 192)
+STANDARD = np.array([Quality.STANDARD], np.uint8)
 
 Start = Callable[..., tuple[SequenceStage[Any], StubTriton]]
 
@@ -180,7 +184,80 @@ def test_a_tier_that_breaks_by_itself_rests(start: Start) -> None:
     shown = play(stage, HOST, QUALITY=np.array([Quality.STANDARD], np.uint8))
     assert len(asked) == 1
     assert {int(answer["QUALITY_USED"][0]) for frames in shown for answer in frames} == {Quality.FAST}
-    assert len([line for line in triton.log if "rests" in line]) == 1
+    assert triton.log == [
+        "refiner_standard failed and rests for 5 s, frames fall back to 'fast': "
+        "REFINED_TEXTURE holds a value that is not finite"
+    ]
+
+
+def test_a_tier_that_fails_rests_and_is_asked_again(start: Start) -> None:
+    """A refiner that runs out of memory once must neither be asked for each frame nor be lost for the day."""
+    asked: list[float] = []
+    now = 100.0
+
+    def infer(request: Any) -> Any:
+        asked.append(now)
+        failed = SimpleNamespace(has_error=lambda: True, error=lambda: StubError("out of memory"))
+        return failed if now < 104.0 else refine(request)
+
+    stage: Any
+    stage, triton = start("stabilizer", HOST, StubTriton(infer))
+    stage._refiners._clock = lambda: now
+    used = []
+    for frame in range(12):
+        (answer,) = stage.execute(
+            [StubRequest(1, on(HOST, **(canvas(1, frame) | {"QUALITY": STANDARD})), 0 if frame else START)]
+        )
+        used.append(int(answer.tensors["QUALITY_USED"][0]))
+        now += 1.0
+    assert asked == [100.0, *np.arange(105.0, 112.0)]
+    assert set(used[:5]) == {Quality.FAST}
+    assert used[-1] == Quality.STANDARD
+    assert len(triton.log) == 1
+    assert triton.log[0].endswith("fall back to 'fast': out of memory")
+
+
+def test_a_tier_that_goes_and_comes_is_told_once_each_time(start: Start) -> None:
+    """Whoever unloads a refiner reads in the log what became of its sessions, and not thirty times a second."""
+    loaded = True
+    stage, triton = start("stabilizer", HOST, StubTriton(refine, ready=lambda name: loaded))
+    for frame in range(9):
+        loaded = not 3 <= frame < 6
+        inputs = on(HOST, **(canvas(1, frame) | {"QUALITY": STANDARD}))
+        (answer,) = stage.execute([StubRequest(1, inputs, 0 if frame else START)])
+        assert not answer.has_error()
+    assert triton.log == [
+        "refiner_standard is not ready: sessions of its tier get the one below",
+        "refiner_standard is back",
+    ]
+
+
+@pytest.mark.parametrize("loaded", [("refiner_standard", "refiner_high"), ("refiner_high",)])
+def test_a_session_that_leaves_it_to_the_server_rises_tier_by_tier(start: Start, loaded: tuple[str, ...]) -> None:
+    """As far as the tiers that are loaded go; what a refiner took is what the governor counts with."""
+    now = 0.0
+    stage: Any
+    stage, _ = start("stabilizer", HOST, StubTriton(refine, ready=lambda name: name in loaded))
+    stage._governor = Governor(Quality.HIGH, lambda: now)
+    told: list[tuple[Quality, int, float]] = []
+    refined = stage._governor.refined
+
+    def note(tier: Quality, frames: int, seconds: float) -> None:
+        told.append((tier, frames, seconds))
+        refined(tier, frames, seconds)
+
+    stage._governor.refined = note
+    used = []
+    for frame in range(40):
+        inputs = on(HOST, **(canvas(1, frame) | {"QUALITY": np.array([Quality.AUTO], np.uint8)}))
+        (answer,) = stage.execute([StubRequest(1, inputs, 0 if frame else START)])
+        used.append(Quality(int(answer.tensors["QUALITY_USED"][0])))
+        now += 1.0
+    tiers = [Quality.STANDARD, Quality.HIGH] if len(loaded) == 2 else [Quality.HIGH]
+    assert list(dict.fromkeys(used)) == [Quality.FAST, *tiers]
+    assert used == sorted(used)
+    assert all(frames == 1 and 0.0 < seconds < 10.0 for _, frames, seconds in told)
+    assert {tier for tier, _, _ in told} == set(tiers)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
@@ -280,6 +357,31 @@ def test_avatar_is_brought_to_the_gpu_once(start: Start, monkeypatch: pytest.Mon
     expected, _ = start("avatar_store", HOST)
     alone = expected.execute([StubRequest(1, {"AVATAR": name[None]}, START)])[0].tensors
     assert all(np.array_equal(responses[0].tensors[key], alone[key]) for key in outputs)
+
+
+@pytest.mark.parametrize("arrays", [HOST, DeviceNamespace(np)], ids=["host", "device"])
+def test_a_wrong_wish_costs_no_other_session_its_avatar(start: Start, arrays: ArrayNamespace) -> None:
+    """A wrong name, and a tier that is not loaded, in one call with a session that is right."""
+    stage, _ = start("avatar_store", arrays, StubTriton(ready=lambda name: name != "refiner_high"))
+
+    def request(session: int, name: str, quality: Quality, flags: int) -> StubRequest:
+        return StubRequest(
+            session, {"AVATAR": encode_avatar_name(name)[None], "QUALITY": np.array([[quality]], np.uint8)}, flags
+        )
+
+    wrong, right, high = stage.execute(
+        [
+            request(1, "nobody", Quality.AUTO, START),
+            request(2, AVATAR, Quality.STANDARD, START),
+            request(3, AVATAR, Quality.HIGH, START),
+        ]
+    )
+    assert "AVATAR 'nobody' is unknown" in wrong.error.text
+    assert "QUALITY is 3 (high)" in high.error.text
+    assert right.tensors["ADMITTED"] == [True]
+    refused, kept = (stage.execute([request(2, AVATAR, tier, 0)])[0] for tier in (Quality.HIGH, Quality.STANDARD))
+    assert "QUALITY is 3 (high)" in refused.error.text
+    assert not kept.has_error()
 
 
 def test_shelf_keeps_no_more_than_it_may(tmp_path: Path) -> None:
