@@ -54,6 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--trials", type=int, default=7, metavar="N", help="of each sentence (default: %(default)s)")
     parser.add_argument("--results", type=Path, default=ROOT / "perf" / "results", metavar="DIR")
     options = parser.parse_args(arguments)
+    if options.trials < 1:
+        parser.error(f"--trials is {options.trials}, expected 1 or more")
 
     figures: dict[str, dict[str, Any]] = {}
     with TritonServer(REPOSITORY) as server, Client(server.grpc_url) as client:

@@ -1,6 +1,6 @@
 """What drawing a frame costs this machine's processor, stage by stage.
 
-    python -m perf.face_cost [--avatar NAME] [--threads 1 2] [--before FOLDER] [--out FILE.json]
+    python -m perf.face_cost [--avatar NAME] [--threads 1 2] [--repository FOLDER] [--before FOLDER] [--out FILE.json]
 
 The parameters are those of the sound in tests/data/speech.wav; the networks run as on the server (see
 facestream.server.onnxruntime_backend), one frame after the other, from parameters to picture: face_geometry, renderer
@@ -15,6 +15,7 @@ other work on the machine moves less; they are more than the clock's where two t
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import sys
 import time
@@ -29,7 +30,6 @@ from facestream.contract import LOOKAHEAD_FRAMES
 from facestream.server.onnxruntime_backend import network
 from numpy.typing import NDArray
 
-from export.chain import stage_folder
 from perf import machine
 from perf.drawn_frames import AVATARS, REPOSITORY, SpokenFace
 
@@ -46,15 +46,29 @@ SUM: Final = "sum of the chain"
 Tensors = dict[str, NDArray[Any]]
 
 
+def stabilizer_class(repository: Path) -> Any:
+    """CanvasStabilizer of this model repository, beside which another one's may be at work in the same process.
+
+    Raises:
+        FileNotFoundError: the repository has no such stage.
+    """
+    path = repository / "stabilizer" / "1" / "canvas_stabilizer.py"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: this stage of the model repository is missing")
+    spec = importlib.util.spec_from_file_location("canvas_stabilizer", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.CanvasStabilizer
+
+
 class Chain:
     """The stages of one model repository that draw, on one engine."""
 
     def __init__(self, repository: Path, runtime: str, threads: int) -> None:
-        """Load the networks; FileNotFoundError names a missing one."""
-        stage_folder(repository, "stabilizer")
-        from canvas_stabilizer import CanvasStabilizer
-
-        self._stabilizer = CanvasStabilizer()
+        """Load the networks and the stabiliser; FileNotFoundError names a missing one."""
+        self._stabilizer = stabilizer_class(repository)()
         self._frame = -LOOKAHEAD_FRAMES
         self._networks: dict[str, network.Network] = {}
         for stage in (*CHAIN, *BESIDE):
@@ -117,6 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--avatar", default="ada", help="name of a ready avatar")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--frames", type=int, default=120)
+    parser.add_argument("--repository", type=Path, default=REPOSITORY, help="whose stages draw (default: %(default)s)")
     parser.add_argument("--before", type=Path, help="another model repository to compare with")
     parser.add_argument("--out", type=Path, help="file for the figures, such as perf/results/MACHINE/face_cost.json")
     options = parser.parse_args(arguments)
@@ -128,7 +143,7 @@ def main(arguments: list[str] | None = None) -> int:
         name: np.array(tensor)[None]
         for name, tensor in load_bundle(AVATARS / f"{options.avatar}.avatar").tensors.items()
     }
-    course = SpokenFace()(read_sound(SPEECH).speech)
+    course = SpokenFace(options.repository)(read_sound(SPEECH).speech)
     course = np.resize(course, (options.frames, course.shape[1]))
     results: list[dict[str, Any]] = []
     print(
@@ -136,7 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     for runtime in network.RUNTIMES:
         for threads in options.threads:
-            chain = Chain(REPOSITORY, runtime, threads)
+            chain = Chain(options.repository, runtime, threads)
             before = Chain(options.before, runtime, threads) if options.before else None
             for parameters in course:
                 chain.draw(avatar, parameters)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from facestream.avatar.bundle import load_bundle
+from facestream.avatar.bundle import BundleError, load_bundle
 from facestream.avatar.layers_canvas import CANVAS_WIDTH, CANVAS_X, CANVAS_Y, EYES_HEIGHT, MOUTH_Y
 from facestream.avatar.preview import FacePreview, Image, both, contact_sheet, parameter_vector
 
@@ -95,9 +95,16 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, default=Path("build/face_sheet.png"), help="picture to write")
     parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="where the graphs are")
     options = parser.parse_args()
-    sheet = face_sheet(FacePreview(options.repository, load_bundle(options.avatar)))
+    if not cv2.haveImageWriter(str(options.output)):
+        parser.error(f"--output is {options.output}, expected a picture's name, such as face.png")
+    try:
+        bundle = load_bundle(options.avatar)
+    except BundleError as error:
+        parser.error(f"avatar: {error}")
+    sheet = face_sheet(FacePreview(options.repository, bundle))
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(options.output), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    if not cv2.imwrite(str(options.output), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
+        parser.error(f"--output {options.output} cannot be written")
     print(f"{options.output}: {sheet.shape[1]}x{sheet.shape[0]}")
     return 0
 

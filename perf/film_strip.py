@@ -185,6 +185,8 @@ def main() -> int:
     parser.add_argument("--zoom", type=float, help="default: 0.5 of a film, else 0.8")
     options = parser.parse_args()
     sources = list(SCENES) if options.sources == ["scenes"] else options.sources
+    if len(sources) == 1 and not cv2.haveImageWriter(str(options.output)):
+        parser.error(f"--output is {options.output}, expected a picture's name, such as strip.jpg")
     for source in sources:
         if source not in SCENES and not Path(source).is_file():
             parser.error(f"source is {source!r}, expected a file, 'scenes' or one of {', '.join(SCENES)}")
@@ -192,8 +194,9 @@ def main() -> int:
         film = Path(source).suffix.lower() in (".mp4", ".mkv", ".webm", ".mov")
         pictures: Sequence[Image]
         if film:
-            pictures = list(decode(source).pictures)
-            captions = [f"{number / FRAME_RATE:.2f} s" for number in range(len(pictures))]
+            shown = decode(source)
+            pictures = list(shown.pictures)
+            captions = [f"{time:.2f} s" for time in shown.times]
         else:
             from perf.drawn_frames import DrawnAvatar, SpokenFace
 
@@ -217,7 +220,8 @@ def main() -> int:
         )
         path = options.output if len(sources) == 1 else options.output / f"{Path(source).stem}_{options.avatar}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), sheet)
+        if not cv2.imwrite(str(path), sheet):
+            parser.error(f"--output: {path} cannot be written")
         print(f"{path}: {len(numbers)} frames")
     return 0
 

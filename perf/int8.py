@@ -141,7 +141,7 @@ def judge(stage: str, recording: Recording, count: int = FRAMES) -> Judged:
     """Calibrate one network, and judge it on `count` consecutive frames of the person kept apart."""
     graphs, calibration = calibrated(stage, recording)
     who = recording.avatars[-1]
-    numbers = range(FIRST, min(FIRST + count, recording.frames))
+    numbers = range(FIRST, FIRST + count)
     given = frames(recording, stage, [who], numbers)
     int8 = to_int8(graphs.half, graphs.full, calibration.scales)
     wanted, halved, made = (run(graph, given) for graph in (graphs.full, graphs.half, int8))
@@ -282,6 +282,11 @@ def main(arguments: list[str] | None = None) -> int:
     if options.frames < 2:
         parser.error(f"--frames is {options.frames}, expected 2 or more: flicker is from one to the next")
     recording = any_recording(options.recording, options.in_process)
+    if FIRST + options.frames > recording.frames:
+        parser.error(
+            f"--frames is {options.frames}, expected at most {max(recording.frames - FIRST, 0)}: {recording.folder} "
+            f"holds {recording.frames}, and the first {FIRST} are left out"
+        )
     found = []
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         for one in pool.map(partial(judge, recording=recording, count=options.frames), options.stages):

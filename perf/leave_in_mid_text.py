@@ -51,6 +51,9 @@ SENTENCE = "Peter Piper picked a peck of pickled peppers, and nobody knows why h
 MOST_CHUNKS = 60
 """A client leaves after any number of chunks up to this: 2 s of a text of minutes."""
 
+CRASH_SECONDS = 5.0
+"""A server that crashed has ended so long after its clients met an error, its core file written."""
+
 
 class Relay:
     """A TCP relay of one connection to a server, which can be cut as the kernel does for a process that was killed."""
@@ -146,8 +149,12 @@ WAYS: dict[str, Callable[[str, int], float]] = {
 
 
 def leave(way: str, leaves: int, clients: int) -> dict[str, Any]:
-    """Leave so many texts in one way; the figures."""
+    """Leave so many texts in one way; the figures.
+
+    What a client meets while the server runs on is no crash and would never end: it is raised.
+    """
     seconds: list[float] = []
+    faults: list[Exception] = []
     failed: collections.Counter[str] = collections.Counter()
     deaths: collections.Counter[str] = collections.Counter()
     begin = time.monotonic()
@@ -156,10 +163,12 @@ def leave(way: str, leaves: int, clients: int) -> dict[str, Any]:
 
             def client(number: int, server: TritonServer = server) -> None:
                 rng = random.Random(1000 * sum(deaths.values()) + number)
-                while len(seconds) < leaves and server.running():
+                while len(seconds) < leaves and not faults and server.running():
                     try:
                         seconds.append(WAYS[way](server.grpc_url, rng.randint(1, MOST_CHUNKS)))
-                    except (FacestreamError, grpc.RpcError, OSError, StopIteration) as error:  # of the crash
+                    except (FacestreamError, grpc.RpcError, OSError, StopIteration) as error:
+                        if server.wait(CRASH_SECONDS) is None:
+                            faults.append(error)
                         failed[type(error).__name__] += 1
 
             threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
@@ -167,6 +176,8 @@ def leave(way: str, leaves: int, clients: int) -> dict[str, Any]:
                 thread.start()
             for thread in threads:
                 thread.join()
+            if faults:
+                raise faults[0]
             status = server.wait(1.0)
             if status is not None:
                 deaths[signal.Signals(-status).name if status < 0 else f"exit status {status}"] += 1
@@ -196,6 +207,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--clients", type=int, default=4, metavar="N", help="at a time (default: %(default)s)")
     parser.add_argument("--results", type=Path, default=ROOT / "perf" / "results", metavar="DIR")
     options = parser.parse_args(arguments)
+    for name in ("leaves", "clients"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name} is {getattr(options, name)}, expected 1 or more")
 
     file = options.results / machine.slug() / "leave_in_mid_text.json"
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ from perf import machine
 from perf.drawn_frames import AVATARS, REPOSITORY, SpokenFace
 from perf.face import portraits, report, seams
 from perf.face.ablation import Ablation
-from perf.face.against_truth import STILL, AgainstTruth
+from perf.face.against_truth import AgainstTruth
 from perf.face.closures import SpokenClosures, closures, lowest
 from perf.face.drift import MINUTES, drift
 from perf.face.people import PEOPLE, NoPeople, held_back
@@ -104,7 +104,7 @@ class Judge:
         for what in ("mouth", "eyes"):
             examples = [one for one in judged.examples if ("lids" in one[0]) == (what == "eyes")]
             if examples:
-                worst = sorted(examples, key=lambda one: self._error(one[1]), reverse=True)
+                worst = report.worst_first(examples, what)
                 self._picture(f"face_{what}.jpg", report.strips(worst, what), f"held-back {what}, worst first")
         if not options.quick:
             try:
@@ -112,11 +112,6 @@ class Judge:
                 self.found["pictures"]["face_rows.png"] = "rows"
             except ImportError as error:
                 self.leave_out(f"plot: {error}")
-
-    @staticmethod
-    def _error(parts: Mapping[str, NDArray[np.uint8]]) -> float:
-        shown = parts.get("fast", parts[STILL])
-        return float(np.square(shown.astype(np.float64) - parts["truth"]).mean())
 
     def stabiliser(self) -> None:
         """Flicker that the stabiliser takes away, and lag that it adds."""
@@ -152,7 +147,7 @@ class Judge:
         """Ready avatars and portraits: do they answer their parameters, is there a seam?"""
         options = self.options
         try:
-            spoken = None if options.quick else SpokenClosures(options.recordings)
+            spoken = None if options.quick else SpokenClosures(options.recordings, options.repository)
         except (ImportError, OSError, ValueError) as error:
             self.leave_out(f"p, b, m: {error}")
             spoken = None
@@ -233,6 +228,7 @@ class Judge:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "cost.json"
             command = [sys.executable, "-m", "perf.face_cost", "--threads", "2", "--out", str(path)]
+            command += ["--repository", str(self.options.repository)]
             if self.options.quick:
                 command += ["--frames", "20"]
             finished = subprocess.run(command, capture_output=True, text=True)

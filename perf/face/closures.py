@@ -14,7 +14,7 @@ from facestream.contract import FRAME_RATE, SAMPLE_RATE
 from facestream.parameters import ARKIT
 from numpy.typing import NDArray
 
-from perf.drawn_frames import SpokenFace
+from perf.drawn_frames import REPOSITORY, SpokenFace
 from perf.face.ablation import Ablation
 from perf.lip_sync.lips import lip_gap
 from perf.lip_sync.rendered import FrameMeasure
@@ -28,8 +28,10 @@ SEEN_CLOSED_PX: Final = 1.5
 class SpokenClosures:
     """The p, b and m of recorded speech, and the PARAMETERS that it makes."""
 
-    def __init__(self, work: Path, speaker: str = "librivox", seconds: float = 12.0) -> None:
-        """Read about `seconds` of a speaker's recordings.
+    def __init__(
+        self, work: Path, repository: Path = REPOSITORY, speaker: str = "librivox", seconds: float = 12.0
+    ) -> None:
+        """Read about `seconds` of a speaker's recordings, heard by the stages of a model repository.
 
         Raises:
             ImportError: pocketsphinx, which tells when a sound is spoken, is not installed.
@@ -41,7 +43,7 @@ class SpokenClosures:
 
         (found,) = [one for one in fetch(work) if one.name == speaker]
         folder = work / "voices" / found.split / speaker
-        speak = SpokenFace()
+        speak = SpokenFace(repository)
         self.parameters: list[NDArray[np.float32]] = []
         self.spans: list[list[tuple[int, int]]] = []
         """Frames from and to, of each p, b, m whose parameters close the lips."""

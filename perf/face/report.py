@@ -14,7 +14,9 @@ from facestream.avatar.layers_canvas import CANVAS_X, CANVAS_Y
 from facestream.avatar.preview import lay_out
 from numpy.typing import NDArray
 
+from perf.face.against_truth import TRUTH
 from perf.face.people import EYES, FRAME_LEFT, FRAME_TOP, MOUTH
+from perf.face.picture_measures import squared_error
 
 Image = NDArray[np.uint8]
 Row = Mapping[str, Any]
@@ -168,18 +170,34 @@ def save(path: Path, picture: Image) -> None:
         raise OSError(f"{path} cannot be written")
 
 
-def strips(examples: Sequence[tuple[str, Mapping[str, Image]]], what: str, most: int = 12, zoom: float = 1.5) -> Image:
-    """Mouths or eyes of the examples, one line each: every row of the table and the truth, enlarged."""
+def worst_first(
+    examples: Sequence[tuple[str, Mapping[str, Image]]], what: str
+) -> list[tuple[str, Mapping[str, Image]]]:
+    """The examples by how far their mouth or eyes, as served, are from the truth's."""
+
+    def error(example: tuple[str, Mapping[str, Image]]) -> float:
+        _, parts = example
+        return float(squared_error(parts["fast"], parts[TRUTH])[_box(what)].mean())
+
+    return sorted(examples, key=error, reverse=True)
+
+
+def _box(what: str) -> tuple[slice, slice]:
+    """Rows and columns of mouth or eyes in the frames."""
     left, top, right, bottom = {"mouth": MOUTH, "eyes": EYES}[what]
     # From the canvas to the frame.
-    left, right = (x + CANVAS_X - FRAME_LEFT for x in (left, right))
-    top, bottom = (y + CANVAS_Y - FRAME_TOP for y in (top, bottom))
+    across, down = CANVAS_X - FRAME_LEFT, CANVAS_Y - FRAME_TOP
+    return slice(top + down, bottom + down), slice(left + across, right + across)
+
+
+def strips(examples: Sequence[tuple[str, Mapping[str, Image]]], what: str, most: int = 12, zoom: float = 1.5) -> Image:
+    """Mouths or eyes of the examples, one line each: every row of the table and the truth, enlarged."""
     cells = []
     columns = 0
     for _, parts in examples[:most]:
         columns = len(parts)
         for row, frame in parts.items():
-            part = cv2.resize(frame[top:bottom, left:right], None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
+            part = cv2.resize(frame[_box(what)], None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
             cells.append((row, np.asarray(part, np.uint8)))
     return lay_out(cells, columns)
 

@@ -20,7 +20,7 @@ from facestream.server import TritonServer
 from facestream.session import Client
 
 from export.ensembles import REPOSITORY
-from tests.integration.test_quality import stand_in
+from tests.integration.test_quality_tiers import stand_in
 from tests.integration.wire import chunks
 
 SPEECH = str(next((Path(__file__).parents[1] / "data").glob("speech.*[vc]")))

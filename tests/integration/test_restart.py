@@ -61,9 +61,10 @@ class Served:
 
     @property
     def triton(self) -> int:
-        """Process id of its server; 0 while there is none."""
+        """Process id of its server, which must be there: a signal to 0 would be one to these tests themselves."""
         words = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return int(words[0]) if words else 0
+        assert words, f"there is no server\n{self.said}"
+        return int(words[0])
 
     def ready(self) -> bool:
         """What a health check sees."""

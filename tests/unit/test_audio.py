@@ -221,6 +221,17 @@ def test_good_sound_is_not_remarked_on(tmp_path: Path) -> None:
     assert SoundFile(SPEECH).remarks == ()
     soundfile.write(tmp_path / "both.wav", np.outer(tone(48_000, 1.0), [1.0, 1.0]), 48_000)
     assert SoundFile(tmp_path / "both.wav").remarks == ()
+    peaks = 0.5 * tone(24_000, 1.0)
+    peaks[1000:1020] = 1.0  # of a thousand samples less than one at full scale: a plosive, no clipping
+    soundfile.write(tmp_path / "peaks.wav", peaks, 24_000)
+    assert SoundFile(tmp_path / "peaks.wav").remarks == ()
+
+
+def test_the_mouth_follows_the_mean_of_the_channels(tmp_path: Path) -> None:
+    """Two speakers on a channel each: of one alone the other's words would come from closed lips."""
+    left, right = tone(24_000, 1.0), np.random.default_rng(0).uniform(-0.1, 0.1, 24_000)
+    soundfile.write(tmp_path / "talk.wav", np.stack([left, right], 1), 24_000, subtype="FLOAT")
+    np.testing.assert_allclose(SoundFile(tmp_path / "talk.wav").speech, (left + right) / 2, atol=1e-6)
 
 
 def test_channels_that_cancel_out_still_speak(tmp_path: Path) -> None:

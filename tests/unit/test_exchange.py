@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import Any
 
@@ -140,3 +141,19 @@ def test_chunk_refused_anywhere(message: str, kind: type[Exception]) -> None:
         sums = [float(frame.parameters[0]) for frame in frames if frame.parameters is not None]
         np.testing.assert_allclose(sums, expected_sums(rest), atol=1e-2)
         assert [frame.index for frame in frames] == list(range(CHUNKS - 1))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"avatar": "../ada"}, "'../ada'"),
+        ({"max_in_flight": 0}, "max_in_flight is 0; expected 1 or more"),
+        ({"correlation_id": 0}, "0"),
+        ({"correlation_id": 2**63}, str(2**63)),
+    ],
+)
+def test_a_session_that_cannot_be_is_refused_before_its_sound(options: dict[str, Any], told: str) -> None:
+    """By the error that callers catch, where they wrote it, and not in a thread once somebody speaks."""
+    wanted: dict[str, Any] = {"avatar": "ada", "output": "rgb", "max_in_flight": 4, **options}
+    with pytest.raises(BadInput, match=re.escape(told)):
+        Exchange(**wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,3 +37,15 @@ def test_too_few_frames_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         face_cost.main(["--frames", "3"])
     assert "--frames is 3, expected more than" in capsys.readouterr().err
+
+
+def test_each_repository_is_measured_with_its_own_stabiliser(tmp_path: Path) -> None:
+    """Two modules of one name are one to Python: the change that --before was asked about showed a ratio of 1."""
+    repositories = [tmp_path / name for name in ("now", "then")]
+    for repository in repositories:
+        stage = repository / "stabilizer" / "1"
+        stage.mkdir(parents=True)
+        (stage / "canvas_stabilizer.py").write_text(f"class CanvasStabilizer:\n    of = {repository.name!r}\n")
+    assert [face_cost.stabilizer_class(repository).of for repository in repositories] == ["now", "then"]
+    with pytest.raises(FileNotFoundError, match=r"canvas_stabilizer\.py: this stage .* is missing"):
+        face_cost.stabilizer_class(tmp_path)

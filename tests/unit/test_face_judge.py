@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from facestream.avatar import layers_canvas as canvas
+from facestream.avatar.landmark_topology import FACE_OVAL
 from facestream.parameters import INDEX, PARAMETERS
 
 from perf.face import report, seams
-from perf.face.against_truth import correlation
+from perf.face.__main__ import Judge
+from perf.face.ablation import Drawn
+from perf.face.against_truth import AgainstTruth, correlation
+from perf.face.closures import SpokenClosures, closures
 from perf.face.people import (
     CANVAS_IN_FRAME,
     COMMAND,
     FRAME_HEIGHT,
     FRAME_WIDTH,
     WINDOW,
+    Film,
     NoPeople,
+    Person,
     films_of,
     held_back,
+    regions_of,
 )
 from perf.face.picture_measures import EXACT_DB, PictureMeasures, decibels, gmsd, luma, squared_error, ssim_map
 from perf.face.response import monotone, ramp
@@ -270,6 +280,85 @@ def test_windows_of_frame_and_canvas_fit() -> None:
     assert picture[WINDOW].sum() == picture.sum()
 
 
+# ---- the table
+
+
+class Painter:
+    """Draws every frame as the truth of `film`, with `off` levels too much in a row."""
+
+    def __init__(self, off: dict[str, float]) -> None:
+        self._off = off
+        self.film: list[Image] = []
+
+    def draw(self, avatar: Any, parameters: Any, rows: list[str]) -> Iterator[dict[str, Drawn]]:
+        flow = np.zeros((2, canvas.CANVAS_HEIGHT, canvas.CANVAS_WIDTH), np.float32)
+        for truth in self.film:
+            whole = np.zeros((512, 512, 3), np.uint8)
+            found = {}
+            for row in rows:
+                whole[WINDOW] = truth + np.uint8(self._off[row])
+                found[row] = Drawn(whole.copy(), flow, flow)
+            yield found
+
+
+def somebody(name: str, film: list[Image]) -> Person:
+    parameters = np.zeros((len(film), len(PARAMETERS)), np.float32)
+    landmarks = np.zeros((478, 3))
+    landmarks[list(FACE_OVAL), :2] = 256 + 100 * np.array(
+        [(np.sin(angle), -np.cos(angle)) for angle in np.linspace(0, 2 * np.pi, len(FACE_OVAL), endpoint=False)]
+    )
+    photo = np.zeros((512, 512, 3), np.uint8)
+    return Person(name, {}, photo, (Film("sentence", parameters, film),), regions_of(landmarks))
+
+
+def test_people_count_alike_and_their_errors_are_averaged_before_decibels() -> None:
+    """A person of many frames, or one drawn without any error, would decide the gain of a network by himself."""
+    picture = texture(3, FRAME_HEIGHT, FRAME_WIDTH) // 2
+    painter = Painter({"geometry": 10.0, "fast": 0.0})
+    judged = AgainstTruth(painter, ["geometry", "fast"])  # type: ignore[arg-type]
+    for name, frames, off in (("one", 12, 10.0), ("other", 6, 20.0)):
+        painter._off["geometry"], painter.film = off, [picture] * frames
+        judged.add(somebody(name, painter.film), read_back=False)
+    table = {row["row"]: row for row in judged.table()}
+    assert list(table) == ["still", "geometry", "fast", "truth"]
+    for region in ("mouth", "eyes", "face"):
+        assert table["geometry"][f"psnr_{region}"] == pytest.approx(decibels((100.0 + 400.0) / 2))
+        assert table["fast"][f"psnr_{region}"] == EXACT_DB
+    assert [row["mouth_geometry"] for row in judged.by_person()] == pytest.approx([decibels(100.0), decibels(400.0)])
+    assert judged.made_worse("fast", "geometry") == {"share": 0.0, "greatest_loss_db": 0.0, "frames": 18.0}
+    assert judged.made_worse("geometry", "fast")["share"] == 1.0
+    assert judged.made_worse("geometry", "fast")["greatest_loss_db"] == pytest.approx(EXACT_DB - decibels(400.0))
+    assert table["truth"]["flicker"] == table["geometry"]["flicker_off_truth"] == 0.0
+
+
+def test_closures_are_those_that_were_asked_for_and_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A p that lasts three frames is closed if one of them is; the worst of them is told in pixels."""
+    gaps = [5.0, 0.4, 5.0, 5.0, 2.5, 5.0, 5.0, 0.0]
+
+    class Look:
+        unit = 100.0
+
+        def __init__(self, rest: Image) -> None:
+            pass
+
+        def __call__(self, frame: Image) -> dict[str, float]:
+            return {"teeth": frame[0, 0, 0] / 10.0 / self.unit, "cavity": 0.0}
+
+    class Speaker:
+        def draw(self, avatar: Any, parameters: Any, rows: list[str]) -> Iterator[dict[str, Any]]:
+            for number, _ in enumerate(parameters):
+                yield {"fast": SimpleNamespace(frame=np.full((1, 1, 1), 10 * gaps[number]))}
+
+    monkeypatch.setattr("perf.face.closures.FrameMeasure", Look)
+    spoken = object.__new__(SpokenClosures)
+    spoken.parameters = [np.zeros((8, len(PARAMETERS)), np.float32), np.zeros((5, len(PARAMETERS)), np.float32)]
+    spoken.spans = [[(0, 2), (3, 5), (6, 7)], []]
+    found = closures(Speaker(), {}, spoken)  # type: ignore[arg-type]
+    assert found == {"asked": 3.0, "closed": pytest.approx(2 / 3), "widest_px": pytest.approx(2.5)}
+    spoken.spans = [[], []]
+    assert np.isnan(closures(Speaker(), {}, spoken)["closed"])  # type: ignore[arg-type]
+
+
 # ---- report
 
 
@@ -302,6 +391,35 @@ def test_the_page_says_missed_targets_and_what_was_left_out(tmp_path: Path) -> N
     assert "- somebody: the mouth is open" in page
     assert "25% of 4 frames" in page
     assert json.loads((tmp_path / "face.json").read_text())["rows"][1]["flicker"] is None
+
+
+def test_the_worst_mouth_comes_first_whatever_the_eyes_do() -> None:
+    """A sheet shows twelve of them: the worst one was missing where other frames had worse brows."""
+    truth = np.full((FRAME_HEIGHT, FRAME_WIDTH, 3), 100, np.uint8)
+    mouth, brows = truth.copy(), truth.copy()
+    mouth[210, 108] = 160
+    brows[:90] = 160
+    examples = [("brows", {"fast": brows, "truth": truth}), ("mouth", {"fast": mouth, "truth": truth})]
+    assert [caption for caption, _ in report.worst_first(examples, "mouth")] == ["mouth", "brows"]
+    assert [caption for caption, _ in report.worst_first(examples, "eyes")] == ["brows", "mouth"]
+
+
+def test_the_cost_is_that_of_the_judged_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report on another repository told the time of the one beside it."""
+    asked: list[list[str]] = []
+
+    def measure(command: list[str], **options: Any) -> SimpleNamespace:
+        asked.append(command)
+        return SimpleNamespace(stderr="no such stage")
+
+    monkeypatch.setattr("subprocess.run", measure)
+    judge = object.__new__(Judge)
+    judge.options = argparse.Namespace(repository=tmp_path / "mine", quick=False)
+    judge.found = {"left_out": []}
+    judge.cost()
+    ((*_, option, repository),) = asked
+    assert (option, repository) == ("--repository", str(tmp_path / "mine"))
+    assert "no such stage" in judge.found["left_out"][0]
 
 
 def test_luma_of_white_is_white() -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import numpy as np
 import pytest
+from facestream.contract import FRAME_SIZE
+from facestream.video import Decoded
 
+import perf.film_strip as module
 from perf.film_strip import SCENES, film_strip, frame_numbers, in_ascii, phoneme_captions, window
 
 
@@ -53,3 +57,30 @@ def test_frames_and_window_are_read_or_refused_by_name() -> None:
     for wrong in ("mouth", "0,0,10", "30,0,20,10", "0,0,600,600"):
         with pytest.raises(argparse.ArgumentTypeError, match=r"expected left,top,right,bottom"):
             window(wrong)
+
+
+def test_a_film_is_captioned_by_its_own_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a film at 25 frames a second, as players and editors make them, second 2 was captioned 1.67 s."""
+    film = tmp_path / "film.mp4"
+    film.touch()
+    pictures = np.zeros((3, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
+    shown = Decoded(pictures, np.array([0.0, 0.04, 2.0]), np.zeros((0, 1), np.float32), 0)
+    captions: list[str] = []
+
+    def strip(pictures: object, under: list[str], *rest: object) -> np.ndarray:
+        captions.extend(under)
+        return np.zeros((8, 8, 3), np.uint8)
+
+    monkeypatch.setattr(module, "decode", lambda path: shown)
+    monkeypatch.setattr(module, "film_strip", strip)
+    monkeypatch.setattr("sys.argv", ["film_strip", str(film), "-o", str(tmp_path / "strip.png")])
+    assert module.main() == 0
+    assert captions == ["0.00 s", "0.04 s", "2.00 s"]
+    (tmp_path / "folder.png").mkdir()
+    for output, told in (("strip.foo", "expected a picture's name"), ("folder.png", "folder.png cannot be written")):
+        monkeypatch.setattr("sys.argv", ["film_strip", str(film), "-o", str(tmp_path / output)])
+        with pytest.raises(SystemExit):
+            module.main()
+        assert told in capsys.readouterr().err

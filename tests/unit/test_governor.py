@@ -127,6 +127,32 @@ def test_refiner_that_is_too_slow_for_a_frame_is_tried_ever_more_seldom() -> Non
     assert shown < 0.01 * len(machine.history)
 
 
+def test_batches_that_take_too_long_take_their_tier_down() -> None:
+    """Eight sessions' frames in one call of 20 ms cost each of them little, and yet all of them wait for it."""
+    now = 0.0
+    governor = Governor(STANDARD, lambda: now)
+    shown = []
+    for _ in range(20 * FRAME_RATE):
+        now += 1.0 / FRAME_RATE
+        tiers = [governor.frame(session, ALL) for session in range(8)]
+        raised = sum(tier is STANDARD for tier in tiers)
+        if raised:
+            governor.refined(STANDARD, raised, 0.008 if now < 15.0 else 0.020)
+        shown.append(raised)
+    assert max(shown) > 0
+    assert shown[-1] == 0
+
+
+def test_a_moments_load_takes_nothing_down() -> None:
+    """One call that the machine holds up for a third of a second is no load: to and fro would be seen."""
+    machine = Machine()
+    machine.run(30.0)
+    assert machine.tiers[1] is HIGH
+    machine.governor.worked(0.3)
+    machine.run(5.0)
+    assert machine.tiers[1] is HIGH
+
+
 def test_sender_that_is_faster_than_speech_or_pauses_is_not_late() -> None:
     now = 0.0
     governor = Governor(HIGH, lambda: now)

@@ -21,6 +21,8 @@ from export.ensembles import REPOSITORY, read_config
 def test_names_and_bytes_are_those_of_the_wire() -> None:
     """A tier that moves to another byte gives old clients another picture."""
     assert [quality_of(name) for name in NAMES] == [0, 1, 2, 3]
+    with pytest.raises(ValueError, match="quality is 'best'; expected one of auto, fast, standard, high"):
+        quality_of("best")
     with pytest.raises(ValueError, match=r"QUALITY is 9; expected one of 0 \(auto\), .*3 \(high\)"):
         check_quality(9)
 

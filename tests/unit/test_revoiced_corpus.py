@@ -12,7 +12,7 @@ from facestream.contract import SAMPLE_RATE
 from export.speech.corpus import revoiced
 from export.speech.corpus.shard import Utterance, save_shard
 
-pytest.importorskip("pyworld", reason="needs pyworld: pip install -e '.[voices]'")
+pytest.importorskip("pyworld", reason="needs pyworld: pip install -e '.[corpus]'")
 
 from export.speech.corpus.world import take_apart
 

@@ -84,6 +84,33 @@ def test_as_many_frames_as_chunks_in_order(server: FakeTriton, twin: str) -> Non
 
 
 @both
+def test_a_session_that_is_over_does_not_connect_again(server: FakeTriton, twin: str) -> None:
+    """Who reads the last frame and lets the session lie would have it said once more on the server, to nobody."""
+
+    async def say() -> None:
+        async with aio.Client(server.url) as client:
+            session = client.session(output="parameters")
+            for chunk in np.split(speech(5), 5):
+                await session.send(chunk)
+            await session.finish()
+            assert len([frame async for frame in session.frames()]) == 5
+            await asyncio.sleep(1.0)
+
+    if twin == "async":
+        asyncio.run(say())
+    else:
+        with session.Client(server.url) as client:
+            blocking = client.session(output="parameters")
+            for chunk in np.split(speech(5), 5):
+                blocking.send(chunk)
+            blocking.finish()
+            assert len(list(blocking.frames())) == 5
+            time.sleep(1.0)
+    assert server.connections == 1
+    assert len(server.seen) == 7
+
+
+@both
 def test_one_chunk_of_sound(server: FakeTriton, twin: str) -> None:
     """The shortest session must have START, END and its one frame."""
     assert [frame.index for frame in stream(server.url, speech(1), twin)] == [0]

@@ -19,14 +19,22 @@ import numpy as np
 import pytest
 from facestream import aio
 from facestream.cli.main import main
-from facestream.contract import CHUNK_SAMPLES
-from facestream.errors import BadInput, FrameTimeout, OutOfOrder, ServerUnavailable, SessionLost, SessionRefused
+from facestream.contract import CHUNK_SAMPLES, FRAME_RATE
+from facestream.errors import (
+    BadInput,
+    FrameTimeout,
+    OutOfOrder,
+    ServerUnavailable,
+    SessionError,
+    SessionLost,
+    SessionRefused,
+)
 from facestream.parameters import EMOTIONS
 from facestream.protocol import emotion_vector
 from facestream.say import SpokenFrame, SpokenSound, say, say_async
 from facestream.session import Client
 from facestream.tts.exchange import SpeechExchange
-from facestream.tts.protocol import SpokenChunk
+from facestream.tts.protocol import SpokenChunk, parse_speech_response
 from facestream.tts.speech import AHEAD
 from facestream.tts.text_to_speech import TextToSpeech
 from facestream.video import decode
@@ -98,6 +106,9 @@ def test_faults_of_the_text_source_reach_the_caller_after_what_was_said(server: 
     with pytest.raises(BadInput, match="hapy"):
         heard.extend(TextToSpeech(server.url).speak(iter(["Three. Four. ", "[hapy] Five."])))
     assert lengths(heard) == [4, 6, 5]
+    with pytest.raises(BadInput, match=r"control character, U\+0000, at line 1, character 2"):
+        heard.extend(TextToSpeech(server.url).speak(iter(["Six. ", "S\0ven."])))
+    assert not any("\0" in text for text in server.texts)  # to the server it would be the text's end
 
 
 def test_wrong_texts_are_refused_before_a_server_is_asked() -> None:
@@ -252,6 +263,17 @@ def test_answers_to_two_sentences_do_not_mix() -> None:
         list(exchange.receive(speech_response("7")))
 
 
+def test_an_answer_of_another_server_s_shape_is_named() -> None:
+    """A server of another version: an error in the caller's own arithmetic would say nothing."""
+    short = speech_response("0", np.zeros(CHUNK_SAMPLES // 2, np.float32))
+    with pytest.raises(SessionError, match=r"AUDIO of the model 'tts' is \[400\]; expected \[800\]"):
+        parse_speech_response(short)
+    without = speech_response("0", np.zeros(CHUNK_SAMPLES, np.float32))
+    del without.infer_response.outputs[1], without.infer_response.raw_output_contents[1]
+    with pytest.raises(SessionError, match=r"EMOTION of the model 'tts' is missing; expected \[8\]"):
+        parse_speech_response(without)
+
+
 def test_each_frame_has_its_sound_and_emotion(server: FakeTriton) -> None:
     """A lip that moves to another word's sound, or a smile at the wrong word, is what users would see."""
     with Client(server.url) as client, client.session(output="parameters") as session:
@@ -290,6 +312,92 @@ def test_a_slow_voice_leaves_no_hole_in_a_live_session(server: FakeTriton) -> No
         assert len(list(say(session, slow()))) == 2  # nobody waits: nothing to fill
 
 
+def test_a_slow_voice_holds_up_nothing_else_of_an_asyncio_program(server: FakeTriton) -> None:
+    """A service speaks with many: while one waits for its voice, the others' frames must go on."""
+
+    def slow() -> Iterator[SpokenChunk]:
+        for _ in range(3):
+            yield SpokenChunk(np.full(CHUNK_SAMPLES, 0.5, np.float32), emotion_vector(None))
+            time.sleep(0.6)
+
+    moments: list[float] = []
+
+    async def run() -> None:
+        async def go_on() -> None:
+            while True:
+                moments.append(time.monotonic())
+                await asyncio.sleep(0.01)
+
+        other = asyncio.create_task(go_on())
+        async with aio.Client(server.url) as client, client.session(output="parameters") as session:
+            assert len([spoken async for spoken in say_async(session, slow())]) == 3
+        other.cancel()
+
+    asyncio.run(run())
+    assert max(np.diff(moments)) < 0.4
+
+
+@pytest.mark.parametrize("twin", ["sync", "async"])
+def test_faults_of_a_voice_of_ones_own_reach_the_caller(server: FakeTriton, twin: str) -> None:
+    """As they are: what says 'quota exceeded' must not become an error of ours."""
+
+    def voice() -> Iterator[SpokenChunk]:
+        yield SpokenChunk(np.zeros(CHUNK_SAMPLES, np.float32), emotion_vector(None))
+        raise ValueError("quota exceeded")
+
+    async def say_in_loop() -> None:
+        async with aio.Client(server.url) as client, client.session(output="parameters") as session:
+            async for _ in say_async(session, voice()):
+                pass
+
+    def say_all() -> None:
+        with Client(server.url) as client, client.session(output="parameters") as session:
+            list(say(session, voice()))
+
+    with pytest.raises(ValueError, match="quota exceeded"):
+        asyncio.run(say_in_loop()) if twin == "async" else say_all()
+
+
+@pytest.mark.parametrize("twin", ["sync", "async"])
+def test_speech_is_read_two_seconds_ahead_and_to_its_end(server: FakeTriton, twin: str) -> None:
+    """A voice quicker than its listener would fill the memory with a book; one that is not let on falls silent."""
+    length = 5 * FRAME_RATE
+    read: list[int] = []
+
+    def voice() -> Iterator[SpokenChunk]:
+        for number in range(length):
+            read.append(number)
+            yield SpokenChunk(np.full(CHUNK_SAMPLES, number / length, np.float32), emotion_vector(None))
+
+    heard: list[float] = []
+    most_ahead: list[int] = []
+
+    def hear(spoken: SpokenFrame) -> None:
+        if not heard:
+            time.sleep(0.5)  # in which the voice could be read to its end
+        most_ahead.append(len(read) - len(heard))
+        heard.append(float(spoken.sound[0]))
+
+    async def say_in_loop() -> None:
+        async with aio.Client(server.url) as client, client.session(output="parameters") as session:
+            async for spoken in say_async(session, voice()):
+                hear(spoken)
+
+    def say_all() -> None:
+        if twin == "async":
+            asyncio.run(say_in_loop())
+            return
+        with Client(server.url) as client, client.session(output="parameters") as session:
+            for spoken in say(session, voice()):
+                hear(spoken)
+
+    listener = threading.Thread(target=say_all, daemon=True)
+    listener.start()
+    listener.join(20.0)
+    assert heard == pytest.approx([number / length for number in range(length)])
+    assert 2 * FRAME_RATE <= most_ahead[0] <= max(most_ahead) <= 2 * FRAME_RATE + 10  # and some in the session
+
+
 def test_leaving_early_ends_everything(server: FakeTriton) -> None:
     """Threads and connections of abandoned speech would pile up in a service."""
     before = threading.active_count()
@@ -302,6 +410,24 @@ def test_leaving_early_ends_everything(server: FakeTriton) -> None:
     assert threading.active_count() <= before + 3
     assert len(server.texts) < 5 * 50
     assert server.cancelled == 0
+
+
+def test_a_voice_of_ones_own_is_closed_when_its_listener_leaves(server: FakeTriton) -> None:
+    """It may hold a connection to somebody else's service, which is paid for by the second."""
+    closed = threading.Event()
+
+    def voice() -> Iterator[SpokenChunk]:
+        try:
+            while True:
+                yield SpokenChunk(np.zeros(CHUNK_SAMPLES, np.float32), emotion_vector(None))
+        finally:
+            closed.set()
+
+    speech = voice()  # kept, so that no garbage collection closes it
+    with Client(server.url) as client, client.session(output="parameters") as session:
+        next(say(session, speech))
+    assert closed.wait(5.0)
+    assert next(speech, None) is None
 
 
 def test_nothing_to_speak_is_an_error(server: FakeTriton) -> None:

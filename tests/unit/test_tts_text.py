@@ -193,3 +193,31 @@ def test_a_long_piece_without_an_end_takes_no_longer_than_its_length() -> None:
     began = time.process_time()
     assert len(list(sentences([text]))) == 60_000 // MAX_SENTENCE
     assert time.process_time() - began < 1.5
+
+
+def test_a_cut_leaves_a_backslash_with_what_it_stands_for() -> None:
+    """Apart from its backslash the bracket becomes a mark that nobody wrote, and the text is refused for it."""
+    for escaped in ("\\[b", "\\\\[happy]"):  # a bracket; a backslash, and then a mark
+        first, second, *_ = sentences("a" * (MAX_SENTENCE - 1) + escaped + "c" * (2 * MAX_SENTENCE))
+        assert first == "a" * (MAX_SENTENCE - 1)
+        assert second.startswith(escaped)
+
+
+def test_a_bracket_that_is_never_closed_is_no_mark() -> None:
+    """Of strangers' texts, which `escape` makes safe, one with a half-open interval was refused, or not cut at all."""
+    text = escape("The interval [0, 1) is half open. It holds 0.")
+    assert list(sentences(text)) == [escape("The interval [0, 1) is half open."), "It holds 0."]
+    long = escape(
+        "We looked at the interval [0, 1) and at those beside it, " + "and then at the next one, " * 20 + "all."
+    )
+    said = [passage.text for sentence in sentences(long) for passage in parse(sentence)]
+    assert len(said) > 1
+    assert " ".join(said) == long.replace("\\", "")
+    assert list(sentences("[sad 0.4. x] Hello. You.")) == ["[sad 0.4. x] Hello.", "You."]  # a mark is not cut
+
+
+def test_a_long_sentence_behind_another_is_cut_at_its_comma_too() -> None:
+    """A cut in the middle of a clause is heard as a stumble."""
+    first = "This is one that says little, " + "and says it again and again, " * 8 + "to its end."
+    second = "And here " + "come more words " * 11 + "than one breath can carry, " + "and they do not end " * 10
+    assert list(sentences([f"{first} {second}"]))[:2] == [first, second[: second.index(",") + 1]]

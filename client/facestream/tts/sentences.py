@@ -32,7 +32,7 @@ _ABBREVIATION = re.compile(
     r")$"
 )
 _ORDINAL = re.compile(r"(?:^|[^\w.,])\d{1,2}$")  # "am 3. Mai", "1. Open the door"
-_MARK = re.compile(r"\[[^\[\]]*\Z")
+_MARK = re.compile(r"(?<!\\)(?:\\\\)*\[[^\[\]]*\Z")  # one that is not closed yet; behind a backslash it is a bracket
 _SOFT = re.compile(r"[,;:—–，、；：](?=\s|[^\x00-\xff])")
 
 
@@ -81,7 +81,8 @@ def _cut(text: str, begin: int) -> int:
     limit = begin + MAX_SENTENCE
     if mark := _MARK.search(text, begin, limit):
         limit = mark.start() if mark.start() > begin else limit
-    if text[limit - 1] == "\\" and limit - 1 > begin:
+    backslashes = limit - begin - len(text[begin:limit].rstrip("\\"))
+    if backslashes % 2 and limit - 1 > begin:
         limit -= 1
     soft = [match.end() for match in _SOFT.finditer(text, begin + (limit - begin) // 2, limit)]
     if soft:
