@@ -14,7 +14,7 @@ class Group(NamedTuple):
     """Parameters that move alike, and how `motion` holds them: the constants of their One-Euro filter and their limits.
 
     The filter's cutoff is `min_cutoff_hz + beta * (speed - noise_speed)`, speed in units of the parameter per second;
-    below `noise_speed` a change is taken for noise (model_repository/motion/1/one_euro.py).
+    below `noise_speed` a change is taken for noise, but for one to exact rest (model_repository/motion/1/one_euro.py).
     """
 
     name: str
@@ -49,7 +49,7 @@ GROUPS: Final = {
         Group("head shift", 4.0, 100.0, 0.0, 0.0, "the same, in pictures: a hundredth of the head's units"),
         Group("gaze", 8.0, 30.0, 0.0, 0.15, "a saccade is over in 30 to 50 ms and must not be smeared; eyes converge"),
         Group("emotion", 4.0, 4.0, 0.0, 0.0, "blended over a second before; the filter only guards"),
-        Group("certainty", 6.0, 10.0, 0.0, 0.0, "steps with each word: quick, but not in one frame"),
+        Group("certainty", 6.0, 10.0, 0.0, 0.0, "steps with each word; a whole step passes at once"),
         Group("level", 6.0, 0.02, 0.0, 0.0, "in decibels, a hundred times the others' units"),
         Group("breath", 2.0, 1.0, 0.0, 0.0, "a slow wave"),
     )

@@ -173,6 +173,21 @@ def test_every_parameter_stays_within_its_range_and_pairs_together() -> None:
             assert np.abs(frames[:, INDEX[left]] - frames[:, INDEX[right]]).max() <= apart + 1e-6, left
 
 
+def test_lips_round_and_smile_without_jumps() -> None:
+    """Speech networks round the lips from one frame to the next; the width of a mouth that jumps is seen to."""
+    motion = FaceMotion(7)
+    wanted = np.zeros(len(EMOTIONS), np.float32)
+    wanted[EMOTIONS.index("happy")] = 1.0
+    frames = []
+    for frame in range(240):
+        face = np.zeros(len(ARKIT), np.float32)
+        face[INDEX["mouthPucker"]] = 0.7 if frame % 16 < 8 else 0.0
+        frames.append(motion.step(face, SPEECH, wanted, frame - LOOKAHEAD_FRAMES))
+    steps = np.abs(np.diff(np.array(frames)[60:], axis=0))
+    assert steps[:, INDEX["mouthPucker"]].max() < 0.32
+    assert steps[:, INDEX["mouthSmileLeft"]].max() < 0.40
+
+
 def test_same_session_moves_alike_and_another_does_not() -> None:
     """Bit-equal replays are how a leak between sessions is found; two avatars that blink together look wrong."""
     heard = chatter(10)

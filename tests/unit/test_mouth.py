@@ -8,7 +8,7 @@ from emotion import STYLES, Emotion
 from facestream.avatar.face_model import load_face_model
 from facestream.contract import FRAME_RATE
 from facestream.parameters import ARKIT, EMOTIONS, INDEX
-from mouth import PARTING_MM, felt_speech
+from mouth import PARTING_MM, Yielding, felt_speech
 
 UPPER, LOWER = [81, 82, 13, 312, 311], [178, 87, 14, 317, 402]  # MediaPipe's inner lips, about the middle
 SILENT = np.zeros(len(ARKIT))
@@ -96,6 +96,69 @@ def test_lips_close_no_further_than_the_jaw_is_open() -> None:
     """ARKit's rule for mouthClose: beyond it the lips pass through each other."""
     mixed = felt_speech(weights(jawOpen=0.1, mouthClose=0.4), SILENT, 1.0)
     assert mixed[INDEX["mouthClose"]] == pytest.approx(0.1)
+
+
+SYLLABLES: list[dict[str, float]] = [
+    {},
+    {"mouthPress": 0.22, "mouthRollLower": 0.06, "mouthRollUpper": 0.06},
+    {"jawOpen": 0.05},
+    {"jawOpen": 0.22, "mouthLowerDown": 0.08, "mouthUpperUp": 0.04},
+    {"jawOpen": 0.45, "mouthLowerDown": 0.2, "mouthUpperUp": 0.1},
+]
+
+
+@pytest.mark.parametrize("emotions", [("disgusted",), ("angry",), ("disgusted", "angry")])
+def test_the_nose_does_not_move_with_the_syllables(emotions: tuple[str, ...]) -> None:
+    """A nose that wrinkles with each vowel twitches."""
+    shapes, opening = settled(*emotions)
+    noses = [felt_speech(weights(**said), shapes, opening)[INDEX["noseSneerLeft"]] for said in SYLLABLES]
+    assert noses == pytest.approx([noses[0]] * len(noses))
+    assert noses[0] > 0.35
+
+
+def talk(*emotions: str, syllables: int = 12) -> np.ndarray:
+    """Weights (frames, 52) of a mouth that opens and closes five times a second."""
+    shapes, opening = settled(*emotions)
+    yielding = Yielding()
+    said = [weights(**SYLLABLES[index]) for _ in range(syllables) for index in (1, 3, 4, 4, 3, 2)]
+    return np.array([felt_speech(face, shapes, opening, yielding(face)) for face in said])
+
+
+@pytest.mark.parametrize(("emotion", "name"), [("angry", "mouthPressLeft"), ("sad", "mouthShrugLower")])
+def test_a_tense_mouth_does_not_flicker_between_syllables(emotion: str, name: str) -> None:
+    """Lips that are pressed in anger, or a chin that is raised in sorrow, anew in each closure."""
+    course = talk(emotion)[12:, INDEX[name]]  # the first syllables release it
+    said = np.array([weights(**SYLLABLES[index])[INDEX[name]] for index in (1, 3, 4, 4, 3, 2)] * 10)
+    assert np.abs(course - said).max() < 0.35 * settled(emotion)[0][INDEX[name]]
+
+
+def test_pressed_lips_do_not_burst_open() -> None:
+    course = talk("angry")[:, INDEX["mouthPressLeft"]]
+    assert np.diff(course).min() > -0.6
+
+
+def test_a_feeling_comes_back_when_nobody_speaks() -> None:
+    shapes, opening = settled("angry")
+    yielding = Yielding()
+    yielding(weights(jawOpen=0.4))
+    after = [felt_speech(SILENT, shapes, opening, yielding(SILENT)) for _ in range(2 * FRAME_RATE)]
+    press = [face[INDEX["mouthPressLeft"]] / shapes[INDEX["mouthPressLeft"]] for face in after]
+    assert press[3] < 0.75
+    assert press[FRAME_RATE] > 0.9
+
+
+@pytest.mark.parametrize("emotion", EMOTIONS)
+@pytest.mark.parametrize("said", SAID)
+def test_no_emotion_opens_a_mouth_that_closes_amid_speech(emotion: str, said: str) -> None:
+    """Where the speech has just released what a feeling holds shut, a /p/ has to close all the same."""
+    shapes, opening = settled(emotion)
+    yielding = Yielding()
+    for _ in range(5):
+        yielding(weights(jawOpen=0.4))
+    closed = weights(**SAID[said])
+    mixed = felt_speech(closed, shapes, opening, yielding(closed))
+    assert gap_mm(mixed) < 0.3
+    assert mixed[INDEX["jawOpen"]] < 0.005
 
 
 def test_neutral_leaves_the_speech_as_it_is() -> None:

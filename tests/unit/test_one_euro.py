@@ -68,3 +68,11 @@ def test_every_parameter_has_constants() -> None:
         assert group.min_cutoff_hz > 0.0
         assert group.beta > 0.0
         assert len(group.why) > 10
+
+
+def test_mouth_that_falls_silent_does_not_creep_shut() -> None:
+    """What is left of a word, below the noise speed, would go on closing through a quarter of a second of the pause."""
+    word = np.concatenate([[0.0], np.full(20, 0.30), [0.15, 0.06, 0.03, 0.01], np.zeros(3)])
+    assert smooth(MOUTH, word)[-1] < 1e-3
+    doubt = np.concatenate([[0.0], np.full(40, 0.03), np.zeros(3)])
+    assert smooth(MOUTH, doubt)[-1] < 2e-3

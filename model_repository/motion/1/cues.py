@@ -37,7 +37,7 @@ class Cues(NamedTuple):
     ends: bool
     """A phrase ends."""
     asks: bool
-    """Speech ends in a rise, be it at the end of a phrase or as the voice stops."""
+    """The voice stops after a rise. One that goes on tells: most phrases of a verse or a list end in a rise, too."""
     hesitates: bool
     """Speech has stopped where no phrase had ended."""
 
@@ -82,7 +82,7 @@ class CueReader:
         if ends:
             self._since_end = 0
         stops = self._spoke and not speaks
-        asks = (ends or stops) and self._since_rise < _QUESTION_FRAMES
+        asks = stops and self._since_rise < _QUESTION_FRAMES
         hesitates = stops and not asks and self._since_end > _ENDED_FRAMES
         begins = speaks and self._silent > _PAUSE_FRAMES
         self._silent = 0 if speaks else self._silent + 1

@@ -16,6 +16,8 @@ from facestream.parameters import ARKIT, EMOTIONS, HEAD, INDEX
 from numpy.typing import NDArray
 
 _BLEND_SECONDS = 0.35  # each of the two stages of the blend
+_BROWS_MOST = 0.80
+"""No feeling moves brows further, nor do several at once: accents move them on top of it."""
 
 
 class Style(NamedTuple):
@@ -48,7 +50,7 @@ STYLES: dict[str, Style] = {
         opening=1.05,
     ),
     "sad": Style(
-        {"browInnerUp": 1.00, "browDown": 0.25, "mouthFrown": 0.85, "mouthShrugLower": 0.40, "eyeLookDown": 0.08}
+        {"browInnerUp": 0.80, "browDown": 0.25, "mouthFrown": 0.85, "mouthShrugLower": 0.40, "eyeLookDown": 0.08}
         | {"eyeSquint": 0.25, "eyeBlink": 0.08},
         carriage=(0.0, 0.050, 0.020, 0.0, 0.006, -0.004),
         liveliness=0.6,
@@ -58,7 +60,7 @@ STYLES: dict[str, Style] = {
         opening=0.9,
     ),
     "angry": Style(
-        {"browDown": 1.00, "eyeSquint": 0.60, "noseSneer": 0.40, "mouthPress": 0.80, "cheekSquint": 0.15}
+        {"browDown": 0.80, "eyeSquint": 0.60, "noseSneer": 0.40, "mouthPress": 0.80, "cheekSquint": 0.15}
         | {"mouthFrown": 0.60, "mouthShrugLower": 0.20, "mouthRollLower": 0.25, "mouthRollUpper": 0.15},
         carriage=(0.0, 0.060, 0.0, 0.0, 0.0, 0.012),
         liveliness=1.2,
@@ -67,14 +69,14 @@ STYLES: dict[str, Style] = {
         opening=1.05,
     ),
     "surprised": Style(
-        {"browInnerUp": 1.00, "browOuterUp": 1.00, "eyeWide": 0.95, "jawOpen": 0.18, "mouthFunnel": 0.08},
+        {"browInnerUp": 0.80, "browOuterUp": 0.80, "eyeWide": 0.95, "jawOpen": 0.18, "mouthFunnel": 0.08},
         carriage=(0.0, -0.020, 0.0, 0.0, 0.0, -0.006),
         blinks=0.6,
         aversion=0.3,
         opening=1.15,
     ),
     "fearful": Style(
-        {"browInnerUp": 1.00, "browOuterUp": 0.35, "browDown": 0.45, "eyeWide": 0.95, "mouthStretch": 0.80}
+        {"browInnerUp": 0.80, "browOuterUp": 0.35, "browDown": 0.45, "eyeWide": 0.95, "mouthStretch": 0.80}
         | {"mouthFrown": 0.25, "jawOpen": 0.06},
         carriage=(0.0, 0.010, 0.0, 0.0, 0.0, -0.014),
         liveliness=0.8,
@@ -128,6 +130,8 @@ def _shape_rows() -> NDArray[np.float64]:
 
 
 _SHAPES = _shape_rows()
+_MOST = np.ones(len(ARKIT))
+_MOST[[index for name, index in INDEX.items() if name.startswith("brow")]] = _BROWS_MOST
 _CARRIAGES = np.array([STYLES[name].carriage for name in EMOTIONS])
 _OTHERS = np.array(
     [
@@ -153,7 +157,7 @@ class Emotion:
         liveliness, blinks, aversion, opening, *averted = (shown @ _OTHERS / whole).tolist()
         return Mood(
             intensities=shown,
-            shapes=np.minimum(shown @ _SHAPES, 1.0),
+            shapes=np.minimum(shown @ _SHAPES, _MOST),
             carriage=shown @ _CARRIAGES / whole,
             liveliness=1.0 + liveliness,
             blinks=1.0 + blinks,

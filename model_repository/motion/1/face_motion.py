@@ -16,11 +16,12 @@ from facestream.sequence import FrameOrder, SessionLost
 from gaze import Gaze
 from head import Head
 from limits import within_limits
-from mouth import felt_speech
+from mouth import Yielding, felt_speech
 from noise_gate import NoiseGate
 from numpy.typing import NDArray
 from one_euro import OneEuroFilter
 from prosody_events import load_network
+from rounding import Rounding
 
 _HEAD = slice(len(ARKIT), len(ARKIT) + len(HEAD))
 _GAZE = slice(_HEAD.stop, _HEAD.stop + len(GAZE))
@@ -54,6 +55,8 @@ class FaceMotion:
         self._head = Head(random.spawn(1)[0], person)
         self._brows = Brows(random.spawn(1)[0], person)
         self._emotion = Emotion()
+        self._rounding = Rounding()
+        self._yielding = Yielding()
         rest = np.zeros(len(PARAMETERS))
         rest[INDEX["loudness"]] = PARAMETERS[INDEX["loudness"]].low
         self._smooth = OneEuroFilter(rest, rate_hz=FRAME_RATE, **_FILTER)
@@ -85,7 +88,7 @@ class FaceMotion:
         heard = Prosody(*prosody.tolist())
         open_wide = self._gate(heard)
         cues = self._cues(heard._replace(voice=open_wide * heard.voice))
-        speech = open_wide * speech_face.astype(np.float64)
+        speech = self._rounding(open_wide * speech_face.astype(np.float64))
         mood = self._emotion(emotion)
         look = self._gaze(cues, mood.aversion, mood.averted)
         pose, breath = self._head(cues, mood.carriage, mood.liveliness, self._gaze.target)
@@ -94,8 +97,9 @@ class FaceMotion:
         yaw, pitch = (look - pose[:2]).tolist()
 
         parameters = np.zeros(len(PARAMETERS))
-        parameters[: len(ARKIT)] = felt_speech(speech, mood.shapes * self._sides, mood.opening)
-        parameters[BROWS_AT] += self._brows(cues, mood.liveliness)
+        felt = mood.shapes * self._sides
+        parameters[: len(ARKIT)] = felt_speech(speech, felt, mood.opening, self._yielding(speech))
+        parameters[BROWS_AT] += self._brows(cues, mood.liveliness, felt[BROWS_AT])
         parameters[_LOOK_DOWN if pitch > 0.0 else _LOOK_UP] += _LOOK_PER_RAD * abs(pitch)
         parameters[_LOOK_LEFT if yaw > 0.0 else _LOOK_RIGHT] += _LOOK_PER_RAD * abs(yaw)
         parameters[_BLINK] = closure + (1.0 - closure) * parameters[_BLINK]

@@ -1,9 +1,10 @@
 """One-Euro filter: steady when the signal rests, quick when it moves.
 
 Casiez, Roussel, Vogel, "1 € Filter: A Simple Speed-based Low-pass Filter for Noisy Input in Interactive Systems", 2012.
-Two things differ from the paper. The speed is the larger of the raw and the smoothed one: a lip that closes on a /p/
-must not wait for its own average. And the cutoff grows with the speed above that of the noise only, so that noise does
-not open the filter to itself.
+Three things differ from the paper. The speed is the larger of the raw and the smoothed one: a lip that closes on a /p/
+must not wait for its own average. The cutoff grows with the speed above that of the noise only, so that noise does
+not open the filter to itself. And a signal that is exactly at rest has no noise in it, as that of a speech network
+which hears nobody: what is left of a movement goes at once, or a mouth that has fallen silent would creep shut.
 """
 
 from __future__ import annotations
@@ -33,8 +34,12 @@ class OneEuroFilter:
         noise_speed: NDArray[np.float64],
         rate_hz: float,
     ) -> None:
-        """`rest` is where the signal starts from; the constants are those of facestream.parameters.Group, (n,) each."""
-        self._value = np.array(rest, np.float64)
+        """`rest` (n,) is where the signal starts from, and comes back to exactly.
+
+        The constants, (n,) each, are those of facestream.parameters.Group.
+        """
+        self._rest = np.array(rest, np.float64)
+        self._value = self._rest.copy()
         self._speed = np.zeros_like(self._value)
         self._min_cutoff_hz = min_cutoff_hz
         self._beta = beta
@@ -47,6 +52,7 @@ class OneEuroFilter:
         speed = (value - self._value) * self._rate_hz
         self._speed += self._speed_weight * (speed - self._speed)
         quickest = np.maximum(np.abs(speed), np.abs(self._speed))
-        cutoff = self._min_cutoff_hz + self._beta * np.maximum(quickest - self._noise_speed, 0.0)
+        noise = np.where(value == self._rest, 0.0, self._noise_speed)
+        cutoff = self._min_cutoff_hz + self._beta * np.maximum(quickest - noise, 0.0)
         self._value = self._value + _smoothing(cutoff, self._rate_hz) * (value - self._value)
         return self._value.copy()

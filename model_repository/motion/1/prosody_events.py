@@ -46,8 +46,8 @@ class Events(NamedTuple):
     final: float
     """It belongs to the last syllable of a phrase."""
     rise: float
-    """The pitch has risen to above the speaker's usual one: where a phrase ends so, it asks. By rule, not learned: most
-    of the voices that the network learns from do not raise their questions."""
+    """The pitch has risen to above the speaker's usual one: where the voice stops so, it asks. By rule, not learned:
+    most of the voices that the network learns from do not raise their questions."""
     fallen: bool
     """The newest sound is voiced and below the speaker's usual pitch: what rose before has come down again, as it does
     after the last accent of a statement."""
