@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from facestream.contract import AVATAR_NAME_BYTES
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_RULE = f"expected letters, digits, '-' and '_', at most {AVATAR_NAME_BYTES}"
+_RULE = f"expected letters, digits, '-' and '_' of ASCII, first a letter or digit, at most {AVATAR_NAME_BYTES}"
 
 
 def check_avatar_name(name: str) -> str:

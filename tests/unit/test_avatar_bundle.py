@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -106,6 +108,16 @@ def test_a_failed_save_leaves_the_old_file(bundle: Path) -> None:
     assert [path.name for path in bundle.parent.iterdir()] == [bundle.name]
 
 
+def test_text_of_another_encoding_is_kept_as_far_as_it_can_be(tmp_path: Path) -> None:
+    """A photo whose file has a name in Latin-1 gave a traceback in place of a bundle, after all the work."""
+    told = make_manifest(
+        "eve", licence="\udcff free", consent="own", source=os.fsdecode(b"m\xe9.jpg"), source_sha256="", quality={}
+    )
+    save_bundle(tmp_path / "eve.avatar", tensors(), told)
+    read = load_bundle(tmp_path / "eve.avatar").manifest
+    assert (read["licence"], read["source"]["file"]) == ("? free", "m?.jpg")
+
+
 def test_manifest_needs_a_name_and_a_consent() -> None:
     with pytest.raises(ValueError, match="consent 'maybe'"):
         make_manifest("eve", licence="", consent="maybe", source="", source_sha256="", quality={})
@@ -183,6 +195,26 @@ def test_a_name_that_is_no_text_is_refused(bundle: Path, read: Callable[[Path], 
     bundle.write_bytes(data)
     with pytest.raises(BundleError, match=r"eve\.avatar: is not a sound archive .*utf-8"):
         read(bundle)
+
+
+@pytest.mark.parametrize("read", [load_bundle, read_manifest, read_portrait])
+def test_what_cannot_be_opened_is_not_called_broken(
+    bundle: Path, read: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An avatar of somebody else's folder was no sound archive: one would have made it again."""
+
+    def closed(path: Path, mode: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", closed)
+    with pytest.raises(BundleError, match=r"eve\.avatar: Permission denied$"):
+        read(bundle)
+
+
+def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"")
+    with pytest.raises(NotADirectoryError, match=r"photo\.jpg is not a folder"):
+        save_bundle(tmp_path / "photo.jpg" / "eve.avatar", tensors(), manifest())
 
 
 def test_large_files_are_refused_unread(tmp_path: Path) -> None:

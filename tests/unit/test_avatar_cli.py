@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import zipfile
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from facestream.avatar import build
 from facestream.avatar.bundle import BundleError, load_bundle, save_bundle
 from facestream.avatar.photo import OF_THE_PHOTO, read_photo
 from facestream.cli.main import main
@@ -46,7 +49,7 @@ def test_warnings_reach_the_user(tmp_path: Path, capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([str(DATA / "mouth_open.jpg")], "the mouth is open"),
+        ([str(DATA / "mouth_open.jpg")], "mouth_open.jpg: the mouth is open (lips 0.2"),
         (["absent.png"], "absent.png: there is no such file"),
         ([str(PORTRAITS / "ada.jpg"), "--name", "a b"], "'a b' is no name"),
         ([str(PORTRAITS / "ada.jpg"), "-o", "ada.zip"], "ends in .avatar"),
@@ -81,6 +84,81 @@ def test_bundles_of_strangers_cannot_drive_the_terminal(tmp_path: Path, capsys: 
     out = capsys.readouterr().out
     assert "?[2J?free" in out
     assert "\x1b" not in out
+
+
+def test_names_of_files_cannot_drive_the_terminal_either(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that is no UTF-8 ended the list in a traceback."""
+    (tmp_path / "\x1b[2J.avatar").write_bytes((PORTRAITS / "ada.avatar").read_bytes())
+    (tmp_path / os.fsdecode(b"m\xe9.avatar")).write_bytes(b"no archive")
+    assert main(["avatar", "list", "--avatars", str(tmp_path), "--repository", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "?[2J " in out
+    assert "m? " in out
+    out.encode()
+    assert "\x1b" not in out
+
+
+@pytest.mark.parametrize("name", ["sheet", "sheet.xyz", "sheet.exr"])
+def test_a_sheet_is_written_as_a_picture(name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The whole sheet was drawn, and then came OpenCV's traceback."""
+    assert main(["avatar", "preview", "ada", "-o", str(tmp_path / name)]) == 1
+    assert f"{name}: expected the name of a picture, such as ada.png or ada.jpg" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "out.avatar: cannot be written (No space left on device)"),
+        (FileNotFoundError("network x is missing: install it again"), "avatar: network x is missing: install it again"),
+    ],
+    ids=["full disk", "incomplete package"],
+)
+@pytest.mark.parametrize("action", ["build", "rebuild"])
+def test_only_what_is_the_outputs_fault_is_laid_on_it(
+    action: str, told: OSError, words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package without its networks was told as an output that cannot be written (None)."""
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise told
+
+    monkeypatch.setattr(build, f"{action}_avatar", fail)
+    options = ["--consent", "own"] if action == "build" else []
+    assert main(["avatar", action, "ada.avatar", "-o", "out.avatar", *options]) == 1
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("eve.avatar", "the server knows it by its file's name, eve"),
+        ("my face.avatar", "the server cannot know it by its file's name, so rename it: AVATAR 'my face' is no name"),
+        ("folder.avatar", ""),
+    ],
+)
+def test_the_name_that_a_server_will_know_is_told(
+    output: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server takes no name with a space: it would never have found the avatar under the name that was told."""
+
+    def built(photo: Path, path: Path, *, name: str, **options: object) -> build.Built:
+        path = path / f"{name}.avatar" if path.is_dir() else path
+        path.touch()
+        return build.Built(path, (), (), 1.0)
+
+    monkeypatch.setattr(build, "build_avatar", built)
+    (tmp_path / "folder.avatar").mkdir()
+    assert main(["avatar", "build", "ada.jpg", "-o", str(tmp_path / output), "--consent", "own"]) == 0
+    assert words in (told := capsys.readouterr().err)
+    assert ("note:" in told) == bool(words)
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a slip in its name the ready avatars were listed, and one's own seemed to be lost."""
+    assert main(["avatar", "list", "--avatars", str(tmp_path / "avatras")]) == 0
+    found = capsys.readouterr()
+    assert "avatras: No such file or directory" in found.err
+    assert "ada" in found.out
 
 
 def test_unknown_names_are_answered_with_the_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

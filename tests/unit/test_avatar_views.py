@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import weakref
 from collections.abc import Iterator
@@ -52,6 +53,15 @@ def test_the_best_view_becomes_the_portrait() -> None:
     assert views.smile is not None
 
 
+def test_a_bundle_names_the_file_that_its_portrait_is_in(tmp_path: Path) -> None:
+    """It named the first file, which shows shut eyes: nobody could have told where the face is from."""
+    built = build_avatar(SHUT, tmp_path / "x.avatar", name="x", licence="CC0-1.0", consent="synthetic", also=[REST])
+    assert load_bundle(built.path).manifest["source"] == {
+        "file": "at_rest.jpg",
+        "sha256": hashlib.sha256(REST.read_bytes()).hexdigest(),
+    }
+
+
 def test_the_first_photo_is_kept_if_it_will_do() -> None:
     """Its owner chose it."""
     assert choose(REST, [SHUT], MODEL).chosen == "at_rest.jpg"
@@ -60,6 +70,14 @@ def test_the_first_photo_is_kept_if_it_will_do() -> None:
 def test_pictures_of_somebody_else_are_refused_by_name() -> None:
     with pytest.raises(PhotoError, match=r"(at_rest|ben)\.jpg does not show the same person"):
         choose(REST, [PORTRAITS / "ben.jpg"], MODEL)
+
+
+def test_pictures_that_stand_on_their_head_lend_nothing(tmp_path: Path) -> None:
+    """Their brows were taken for lips: teeth of that colour, lids of a chin."""
+    path = tmp_path / "turned.png"
+    cv2.imwrite(str(path), read_photo(SHUT)[::-1, ::-1, ::-1])
+    with pytest.raises(PhotoError, match=r"turned\.png: does not show exactly one face clearly and the right way up"):
+        choose(REST, [path], MODEL)
 
 
 def test_too_many_files_are_refused() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def build_avatar(
     Args:
         photo: a picture of one person, from the front, lips closed; or a clip of one.
         output: the bundle to write, or a folder for NAME.avatar.
-        name: letters, digits, '-' and '_', at most 64.
+        name: letters, digits, '-' and '_' of ASCII, first a letter or digit, at most 64.
         licence: under which the avatar may be passed on.
         consent: one of facestream.avatar.bundle.CONSENT.
         also: more pictures and clips of the same person: teeth and closed lids are taken from them, and the portrait,
@@ -70,16 +71,29 @@ def build_avatar(
     Raises:
         PhotoError: the photo will not do; the message says what to change.
         ValueError: the name or the consent is not valid.
+        OSError: the bundle cannot be written.
     """
     began = time.monotonic()
     model = load_face_model()
     if also or photo.suffix.lower() in CLIPS:
         views = choose(photo, also, model)
     else:
-        views = Views(prepare_portrait(read_photo(photo), model), photo.name)
-    label = _Label(name, licence, consent, photo.name, _sha256(photo))
+        picture = read_photo(photo)
+        with _told_of(photo.name):
+            views = Views(prepare_portrait(picture, model), photo.name, photo)
+    label = _Label(name, licence, consent, views.source.name, _sha256(views.source))
     path = output / f"{name}{BUNDLE_SUFFIX}" if output.is_dir() else output
-    return _build(views, model, path, label, began)
+    with _told_of(views.chosen):
+        return _build(views, model, path, label, began)
+
+
+@contextmanager
+def _told_of(name: str) -> Iterator[None]:
+    """A PhotoError says of which picture it speaks."""
+    try:
+        yield
+    except PhotoError as error:
+        raise PhotoError(f"{name}: {error}") from error
 
 
 def _sha256(path: Path) -> str:
@@ -123,9 +137,10 @@ def rebuild_avatar(bundle: Path, output: Path) -> Built:
         for name in OF_THE_PHOTO
         if isinstance(value := measured.get(name), int | float) and abs(value) < 1e6  # neither endless nor NaN
     }
-    portrait = prepare_portrait(photo, model, aligned=True, of_photo=of_photo)
-    views = Views(portrait, bundle.name, notes=tuple(notes))
-    return _build(views, model, output, label, began)
+    with _told_of(bundle.name):
+        portrait = prepare_portrait(photo, model, aligned=True, of_photo=of_photo)
+        views = Views(portrait, bundle.name, bundle, notes=tuple(notes))
+        return _build(views, model, output, label, began)
 
 
 def _tuned(bundle: Path) -> bool:
@@ -149,7 +164,9 @@ def _build(views: Views, model: FaceModel, path: Path, label: _Label, began: flo
     try:
         tensors = build_layers(fit, model, matte, hair)
     except ValueError as error:
-        raise PhotoError(f"the face is not shaped as the avatar's windows need it: {error}") from error
+        raise PhotoError(
+            f"the face is not shaped as the avatar's windows need it: {error}; a photo straight from the front may do"
+        ) from error
     measures = {**portrait.measures, **quality.measures}
     measures["fit_median_px"], measures["fit_p95_px"] = (round(error, 3) for error in fit.error_px)
     notes = list(views.notes)

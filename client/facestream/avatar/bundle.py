@@ -12,6 +12,7 @@ uncompressed, only of the exact size, and says what is wrong with the rest. It n
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
@@ -107,6 +108,7 @@ def save_bundle(path: Path, tensors: Mapping[str, NDArray[Any]], manifest: Mappi
 
     Raises:
         ValueError: a tensor is missing, unknown, of another dtype or shape, or not finite.
+        OSError: it cannot be written; the error's text says why.
     """
     check_tensors(tensors)
     arrays = {name: np.ascontiguousarray(tensors[name]) for name in AVATAR_TENSORS}
@@ -115,12 +117,16 @@ def save_bundle(path: Path, tensors: Mapping[str, NDArray[Any]], manifest: Mappi
         for name, array in arrays.items()
     }
     text = json.dumps({**manifest, "tensors": listed}, indent=1, ensure_ascii=False)
+    data = text.encode("utf-8", "replace")  # the name of a photo's file may be of another encoding
     folder = path.parent
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder") from error
     handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            archive.writestr(zipfile.ZipInfo(MANIFEST, _EPOCH), text)
+            archive.writestr(zipfile.ZipInfo(MANIFEST, _EPOCH), data)
             for name, array in arrays.items():
                 buffer = io.BytesIO()
                 np.lib.format.write_array(buffer, array, version=(1, 0), allow_pickle=False)
@@ -222,7 +228,11 @@ def check_tensors(tensors: Mapping[str, NDArray[Any]]) -> None:
 def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
     """The open archive; whatever `zipfile` makes of a broken one is a BundleError."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        file = path.open("rb")
+    except OSError as error:
+        raise BundleError(f"{path}: {error.strerror}") from error
+    try:
+        with file, zipfile.ZipFile(file) as archive:
             yield archive
     except BundleError:
         raise

@@ -16,7 +16,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from facestream.avatar.photo import PhotoError, check_pixels
+from facestream.avatar.photo import PhotoError, check_file, check_pixels
 
 MAX_CLIP_PIXELS = 40_000_000
 """Of one picture of a clip: 8K has 33 million, and a decoder keeps several."""
@@ -54,8 +54,7 @@ def read_clip(path: Path) -> Clip:
         PhotoError: no such file, no clip, no pictures in it, or pictures that are said to have more than
             MAX_CLIP_PIXELS.
     """
-    if not path.is_file():
-        raise PhotoError(f"{path}: there is no such file")
+    check_file(path)
     with _named(path), av.open(str(path), options=NO_DECODER) as container:
         if not container.streams.video:
             raise PhotoError(f"{path}: holds no pictures")

@@ -42,6 +42,12 @@ PART_SCALE = 1.5
 MIN_SCORE = 0.5
 MAX_OVERLAP = 0.3
 
+ABOUT = 1.8
+"""A face is looked at again in a square of so many sides of its box ..."""
+SURER = 0.1
+"""... and stands on its head if the detector is surer by this of the square upside down. In 97 portraits, some of them
+tilted by 30 degrees, it was surer of the right way by 0.19 at least."""
+
 LOOKS = tuple(itertools.product((1.3, 1.4, 1.5), (-0.02, 0.02), (-0.02, 0.02), (-0.05, 0.05)))
 """Crops that the mesh is averaged over: size and shifts in sides of the landmarks' box, turn in radians."""
 
@@ -153,6 +159,21 @@ def detect_faces(image: Image) -> list[Detection]:
         if all(_overlap(_corners(face), _corners(other)) <= MAX_OVERLAP for other in distinct):
             distinct.append(face)
     return distinct
+
+
+def upside_down(image: Image, face: Detection) -> bool:
+    """Whether a face found in an RGB picture [H, W, 3] stands on its head.
+
+    Both networks find such faces, too, and make of the chin a brow.
+    """
+    left, top, width, height = face.box
+    x, y, reach = left + width / 2, top + height / 2, ABOUT * max(width, height) / 2
+    square = image[max(int(y - reach), 0) : int(y + reach), max(int(x - reach), 0) : int(x + reach)]
+    upright, turned = (
+        max((found.score for found in _detect(np.ascontiguousarray(way))), default=0.0)
+        for way in (square, square[::-1, ::-1])
+    )
+    return turned > upright + SURER
 
 
 def _steps(length: int, side: int) -> list[int]:

@@ -90,8 +90,8 @@ def with_closed_lips(portrait: Portrait, model: FaceModel) -> Portrait:
     gap = mouth_gap(landmarks)
     if gap > MAX_MOUTH_GAP[0]:
         raise PhotoError(
-            f"the lips are apart and could not be closed in the picture (still {gap:.2f} of the eyes' distance, at most"
-            f" {MAX_MOUTH_GAP[0]:.2f} look closed); use a photo with closed lips"
+            f"the lips are apart and could not be closed in the picture (still {gap:.3f} of the eyes' distance, at most"
+            f" {MAX_MOUTH_GAP[0]:.3f} look closed); use a photo with closed lips"
         )
     return replace(portrait, image=image, landmarks=landmarks)
 

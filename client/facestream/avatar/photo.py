@@ -18,7 +18,7 @@ from PIL.Image import DecompressionBombError
 
 from facestream.avatar import landmark_topology as topology
 from facestream.avatar.face_model import FaceModel
-from facestream.avatar.landmarks import LOOKS, Detection, detect_faces, find_landmarks
+from facestream.avatar.landmarks import LOOKS, Detection, detect_faces, find_landmarks, upside_down
 from facestream.avatar.picture_header import read_header
 from facestream.contract import FRAME_SIZE
 from facestream.errors import FacestreamError
@@ -38,6 +38,9 @@ MAX_PIXELS = 210_000_000
 
 MAX_SIDE = 3000
 """Larger photos are shrunk at once: the picture needs a twentieth of such a photo's pixels."""
+
+TURNS = MappingProxyType({2: (1,), 3: (0, 1), 4: (0,), 6: (1,), 7: (0, 1), 8: (0,)})
+"""Axes to reverse for an orientation of EXIF (2.32, tag 274); beyond 4 rows and columns change places before."""
 
 # Each measure has a limit to warn at and one to refuse at.
 MIN_EYE_TO_MOUTH_PX = (80.0, 45.0)
@@ -85,8 +88,7 @@ def read_photo(path: Path) -> Image:
         PhotoError: no such file, more than MAX_PIXELS, or not a picture that can be read (JPEG, PNG, WebP, TIFF, BMP,
             GIF or AVIF).
     """
-    if not path.is_file():
-        raise PhotoError(f"{path}: there is no such file")
+    check_file(path)
     try:
         header = read_header(path)
     except DecompressionBombError as error:
@@ -96,8 +98,9 @@ def read_photo(path: Path) -> Image:
         raise PhotoError(unreadable)
     check_pixels(path, "declares", header.width, header.height, MAX_PIXELS)
     data = np.fromfile(path, dtype=np.uint8)
+    flags = cv2.IMREAD_COLOR | (cv2.IMREAD_IGNORE_ORIENTATION if header.orientation else 0)
     try:
-        picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        picture = cv2.imdecode(data, flags)
         told = cv2.imdecodeWithMetadata(data, flags=cv2.IMREAD_UNCHANGED) if header.transparent else None
     except cv2.error as error:
         raise PhotoError(f"{path}: cannot be decoded as a picture ({error.err})") from error
@@ -105,8 +108,23 @@ def read_photo(path: Path) -> Image:
         raise PhotoError(unreadable)
     if told is not None and told[0].ndim == 3 and told[0].shape[2] == 4:
         whole, kinds, blocks = told
-        _lay_over_grey(picture, _turned(np.ascontiguousarray(whole[..., 3]), dict(zip(kinds, blocks, strict=True))))
-    return np.ascontiguousarray(shrunk(path, picture)[..., ::-1])
+        alpha = np.ascontiguousarray(whole[..., 3])
+        if not header.orientation:
+            alpha = _turned(alpha, dict(zip(kinds, blocks, strict=True)))
+        _lay_over_grey(picture, alpha, multiplied=header.multiplied)
+    return np.ascontiguousarray(_set_upright(shrunk(path, picture), header.orientation)[..., ::-1])
+
+
+def check_file(path: Path) -> None:
+    """PhotoError if there is no such file, or if it may not be read."""
+    try:
+        if path.is_file():
+            path.open("rb").close()
+            return
+        folder = path.is_dir()
+    except OSError as error:
+        raise PhotoError(f"{path}: cannot be read ({error.strerror})") from error
+    raise PhotoError(f"{path}: is a folder, expected a file" if folder else f"{path}: there is no such file")
 
 
 def check_pixels(path: Path, told: str, width: int, height: int, most: int) -> None:
@@ -134,11 +152,18 @@ def _turned(alpha: NDArray[Any], metadata: Mapping[int, Any]) -> NDArray[Any]:
     return np.asarray(cv2.imdecode(grey, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH))
 
 
-def _lay_over_grey(picture: NDArray[Any], alpha: NDArray[Any]) -> None:
+def _set_upright(picture: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """A picture [H, W, 3] turned as an orientation of EXIF asks; 0 asks for nothing."""
+    rows_first = picture.swapaxes(0, 1) if orientation > 4 else picture
+    return np.flip(rows_first, TURNS.get(orientation, ()))
+
+
+def _lay_over_grey(picture: NDArray[Any], alpha: NDArray[Any], *, multiplied: bool) -> None:
     for row in range(0, len(picture), 256):  # in bands, since floats of a whole phone's picture are several GB
         band = slice(row, row + 256)
         share = alpha[band, :, None].astype(np.float32) / (65535.0 if alpha.dtype == np.uint16 else 255.0)
-        picture[band] = np.round(picture[band] * share + 128.0 * (1.0 - share))
+        colours = picture[band] if multiplied else picture[band] * share
+        picture[band] = np.minimum(np.round(colours + 128.0 * (1.0 - share)), 255.0)
 
 
 def shrunk(path: Path, picture: NDArray[Any]) -> Image:
@@ -168,8 +193,8 @@ def prepare_portrait(
         of_photo: measures of the photo that an own portrait was cut from, those of OF_THE_PHOTO that are known.
 
     Raises:
-        PhotoError: with the first of: no face, several faces, too few pixels, cropped, turned, mouth open, eyes shut,
-            far too dark or bright, too little picture about the head.
+        PhotoError: with the first of: no face, several faces, upside down, not clear, too few pixels, cropped, turned,
+            mouth open, eyes shut, far too dark or bright, too little picture about the head.
     """
     _check_array(photo)
     landmarks, presence = _one_face(photo)
@@ -182,8 +207,8 @@ def prepare_portrait(
         "eye_to_mouth_px",
         of_photo.get("eye_to_mouth_px", distance),
         MIN_EYE_TO_MOUTH_PX,
-        "the face is too small: {0:.0f} px from eyes to mouth, at least {1:.0f} are needed; use a larger picture",
-        "the face is small ({0:.0f} px from eyes to mouth, {1:.0f} or more look sharp): the avatar will be soft",
+        "the face is too small: {0:.1f} px from eyes to mouth, at least {1:.0f} are needed; use a larger picture",
+        "the face is small ({0:.1f} px from eyes to mouth, {1:.0f} or more look sharp): the avatar will be soft",
     )
     oval = landmarks[list(topology.FACE_OVAL), :2]
     outside = (oval < -0.02 * distance) | (oval > np.array([width, height]) - 1 + 0.02 * distance)
@@ -203,8 +228,8 @@ def prepare_portrait(
 
     yaw, pitch, roll = head_angles(landmarks, model)
     roll = of_photo.get("roll_deg", roll)
-    turn = "the head is {what} by {{0:.0f}} degrees, at most {{1:.0f}} work; {advice}"
-    doubt = "the head is {what} by {{0:.0f}} degrees; up to {{1:.0f}} look best"
+    turn = "the head is {what} by {{0:.1f}} degrees, at most {{1:.0f}} work; {advice}"
+    doubt = "the head is {what} by {{0:.1f}} degrees; up to {{1:.0f}} look best"
     for name, value, limits, what, advice in (
         ("yaw_deg", yaw, MAX_YAW_DEG, "turned to the side", "look straight into the camera"),
         ("pitch_deg", pitch, MAX_PITCH_DEG, "tilted up or down", "hold the camera at the height of the eyes"),
@@ -218,17 +243,17 @@ def prepare_portrait(
         "mouth_gap",
         of_photo.get("mouth_gap", mouth_gap(landmarks)),
         MAX_MOUTH_GAP,
-        "the mouth is open (lips {0:.2f} of the eyes' distance apart, at most {1:.2f} can be closed);"
+        "the mouth is open (lips {0:.3f} of the eyes' distance apart, at most {1:.2f} can be closed);"
         " use a photo with closed lips",
-        "the lips are apart ({0:.2f} of the eyes' distance): they were closed in the picture; a photo with closed lips"
+        "the lips are apart ({0:.3f} of the eyes' distance): they were closed in the picture; a photo with closed lips"
         " looks more like the person",
     )
     checks.at_least(
         "eye_opening",
         min(eye_opening(landmarks)),
         MIN_EYE_OPENING,
-        "an eye is shut (opening {0:.2f}, at least {1:.2f} is needed); use a photo with open eyes",
-        "an eye is nearly shut (opening {0:.2f}): gaze and blinks will look odd",
+        "an eye is shut (opening {0:.3f}, at least {1:.2f} is needed); use a photo with open eyes",
+        "an eye is nearly shut (opening {0:.3f}): gaze and blinks will look odd",
     )
 
     image, placed, share = (photo, landmarks, 0.0) if aligned else align(photo, landmarks)
@@ -236,9 +261,9 @@ def prepare_portrait(
         "outside_share",
         of_photo.get("outside_share", share),
         MAX_OUTSIDE,
-        "the photo is cropped too tightly: {0:.0%} of the picture about the head is missing, at most {1:.0%} can be"
+        "the photo is cropped too tightly: {0:.1%} of the picture about the head is missing, at most {1:.0%} can be"
         " filled; use one that shows hair and shoulders",
-        "the photo is cropped tightly: {0:.0%} of the avatar's picture is filled with blurred border",
+        "the photo is cropped tightly: {0:.1%} of the avatar's picture is filled with blurred border",
     )
     skin = _face_pixels(image, placed)
     luma = float(skin.mean())
@@ -246,22 +271,22 @@ def prepare_portrait(
         "face_luma",
         luma,
         MIN_LUMA,
-        "the face is too dark (mean brightness {0:.0f} of 255, at least {1:.0f} is needed); use more light",
-        "the face is dark (mean brightness {0:.0f} of 255): shadows will look flat",
+        "the face is too dark (mean brightness {0:.1f} of 255, at least {1:.0f} is needed); use more light",
+        "the face is dark (mean brightness {0:.1f} of 255): shadows will look flat",
     )
     checks.at_most(
         "face_luma",
         luma,
         MAX_LUMA,
-        "the face is overexposed (mean brightness {0:.0f} of 255, at most {1:.0f} works); use less light",
-        "the face is very bright (mean brightness {0:.0f} of 255): its relief may be lost",
+        "the face is overexposed (mean brightness {0:.1f} of 255, at most {1:.0f} works); use less light",
+        "the face is very bright (mean brightness {0:.1f} of 255): its relief may be lost",
     )
     checks.at_least(
         "sharpness",
         sharpness(image, placed),
         MIN_SHARPNESS,
         "",
-        "the photo is blurred (sharpness {0:.1f}, {1:.1f} or more is sharp): the avatar will be as soft as the photo",
+        "the photo is blurred (sharpness {0:.2f}, {1:.1f} or more is sharp): the avatar will be as soft as the photo",
     )
     checks.measures["presence"] = round(presence, 4)
     return Portrait(image, placed, checks.measures, tuple(checks.warnings))
@@ -320,6 +345,8 @@ def _one_face(photo: Image) -> tuple[Floats, float]:
     ]
     if others:
         raise PhotoError(f"{1 + len(others)} faces were found; crop the photo to the one person it is to be")
+    if upside_down(photo, faces[0]):
+        raise PhotoError("the photo is upside down; turn it by 180 degrees")
     face = find_landmarks(photo, faces[0])
     if face.presence < MIN_PRESENCE:
         raise PhotoError(

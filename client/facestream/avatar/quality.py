@@ -70,7 +70,7 @@ def assess(photo: Image, landmarks: Floats, matte: Image, hair: Image) -> Qualit
     if skin > COVERED_SKIN and lips < COVERED_LIPS:
         raise PhotoError(
             f"something covers the mouth (colours {skin:.1f} times the skin's spread away, at most {COVERED_SKIN:.0f};"
-            f" lips stand out by {lips:.0f}, at least {COVERED_LIPS:.0f}); use a photo without a mask or a hand over it"
+            f" lips stand out by {lips:.1f}, at least {COVERED_LIPS:.0f}); use a photo without a mask or a hand over it"
         )
     glasses = find_glasses(photo, landmarks)
     over = _hair_over_face(lab, points, hair)
@@ -99,22 +99,22 @@ def assess(photo: Image, landmarks: Floats, matte: Image, hair: Image) -> Qualit
         ),
         (
             over > MAX_HAIR_OVER_FACE,
-            f"hair lies over {over:.0%} of the face (up to {MAX_HAIR_OVER_FACE:.0%} look well): it will stretch with"
+            f"hair lies over {over:.1%} of the face (up to {MAX_HAIR_OVER_FACE:.0%} look well): it will stretch with"
             " the skin; comb it aside",
         ),
         (
             ratio > MAX_LIGHT_RATIO,
-            f"the light is uneven (one half of the face {ratio:.1f} times as bright as the other, up to"
+            f"the light is uneven (one half of the face {ratio:.2f} times as bright as the other, up to"
             f" {MAX_LIGHT_RATIO:.1f} look well): teeth and tongue are lit evenly and will stand out",
         ),
         (
             busy > MAX_BUSY,
-            f"the background is busy (gradient {busy:.0f} levels per px beside the person, up to {MAX_BUSY:.0f} look"
+            f"the background is busy (gradient {busy:.1f} levels per px beside the person, up to {MAX_BUSY:.0f} look"
             " well): a turning head will show it mirrored or smeared",
         ),
         (
             undecided > MAX_UNDECIDED,
-            f"hair and background are hard to tell apart ({undecided:.0%} of the picture undecided, up to"
+            f"hair and background are hard to tell apart ({undecided:.1%} of the picture undecided, up to"
             f" {MAX_UNDECIDED:.0%} look well): some background will move with the head",
         ),
         (
@@ -124,12 +124,12 @@ def assess(photo: Image, landmarks: Floats, matte: Image, hair: Image) -> Qualit
         ),
         (
             clipped > MAX_CLIPPED,
-            f"{clipped:.0%} of the face is blown out or black (up to {MAX_CLIPPED:.0%} look well): there is no detail"
+            f"{clipped:.1%} of the face is blown out or black (up to {MAX_CLIPPED:.0%} look well): there is no detail"
             " to move",
         ),
         (
             noise > MAX_NOISE,
-            f"the photo is noisy (standard deviation {noise:.0f} levels on the cheeks, up to {MAX_NOISE:.0f} look"
+            f"the photo is noisy (standard deviation {noise:.1f} levels on the cheeks, up to {MAX_NOISE:.0f} look"
             " well): the noise will move with the skin",
         ),
     )

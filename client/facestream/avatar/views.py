@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from facestream.avatar import landmark_topology as topology
 from facestream.avatar.clip import read_clip, upright
 from facestream.avatar.face_model import FaceModel
-from facestream.avatar.landmarks import LOOKS, detect_faces, find_landmarks
+from facestream.avatar.landmarks import LOOKS, detect_faces, find_landmarks, upside_down
 from facestream.avatar.photo import (
     MAX_MOUTH_GAP,
     MIN_EYE_TO_MOUTH_PX,
@@ -111,6 +111,8 @@ class Views:
     portrait: Portrait
     chosen: str
     """Name of the view that the portrait was made of."""
+    source: Path
+    """The file that it is in."""
     smile: tuple[Image, Floats] | None = None
     """The aligned picture [512, 512, 3] and the landmarks of a view that shows teeth."""
     blink: tuple[Image, Floats] | None = None
@@ -127,6 +129,7 @@ class _Candidate:
     view: View
     photo: Image
     """RGB [H, W, 3]."""
+    source: Path
 
 
 @dataclass(frozen=True)
@@ -150,12 +153,13 @@ class _Sifted:
         self.shut: list[_Aligned] = []
         """All with shut eyes: which one will do depends on the portrait."""
 
-    def add(self, view: View, photo: Image) -> None:
-        """Keep of a view and its picture what may be needed."""
+    def add(self, view: View, photo: Image, source: Path) -> None:
+        """Keep of a view, its picture and its file what may be needed."""
         self.views.append(view)
         image, points, outside = align(photo, view.landmarks)
         aligned = _Aligned(view, (image, points))
-        candidates = [*self.candidates, _Candidate(_cost(view, sharpness(image, points), outside), view, photo)]
+        candidate = _Candidate(_cost(view, sharpness(image, points), outside), view, photo, source)
+        candidates = [*self.candidates, candidate]
         self.candidates = nsmallest(PORTRAITS_TRIED, candidates, key=lambda candidate: candidate.cost)
         if view.gap > SMILE_GAP and view.size > 40.0:
             known = [self.smile] if self.smile else []
@@ -170,13 +174,13 @@ def read_views(path: Path, model: FaceModel) -> Iterator[tuple[View, Image]]:
     There is one of a picture and there are up to CLIP_FRAMES of a clip.
 
     Raises:
-        PhotoError: the file cannot be read, or no view shows one face clearly.
+        PhotoError: the file cannot be read, or no view shows one face clearly and the right way up.
     """
     if path.suffix.lower() not in CLIPS:
         photo = read_photo(path)
         view = _view(path.name, photo, model, few=False)
         if view is None:
-            raise PhotoError(f"{path}: does not show exactly one face clearly")
+            raise PhotoError(f"{path}: does not show exactly one face clearly and the right way up")
         yield view, photo
         return
     found = False
@@ -185,7 +189,7 @@ def read_views(path: Path, model: FaceModel) -> Iterator[tuple[View, Image]]:
             found = True
             yield view, frame
     if not found:
-        raise PhotoError(f"{path}: no frame of the clip shows one face clearly")
+        raise PhotoError(f"{path}: no frame of the clip shows one face clearly and the right way up")
 
 
 def _frames(path: Path) -> Iterator[tuple[str, Image]]:
@@ -209,6 +213,8 @@ def _view(name: str, photo: Image, model: FaceModel, *, few: bool) -> View | Non
     if not faces:
         return None
     largest = max(faces, key=lambda face: face.box[2] * face.box[3])
+    if upside_down(photo, largest):
+        return None
     face = find_landmarks(photo, largest, FEW_LOOKS if few else LOOKS)
     return view_of(name, photo, face.landmarks, model) if face.presence >= 0.5 else None
 
@@ -239,12 +245,12 @@ def choose(photo: Path, others: Sequence[Path], model: FaceModel) -> Views:
     sifted = _Sifted()
     for path in (photo, *others):
         for view, picture in read_views(path, model):
-            sifted.add(view, picture)
+            sifted.add(view, picture, path)
         if len(sifted.views) == 1:  # of the first file: its owner chose it
             sifted.candidates[0].cost -= 1.0
-    portrait, best, refusal = None, sifted.views[0], None
+    portrait, best, source, refusal = None, sifted.views[0], photo, None
     for candidate in sifted.candidates:
-        best = candidate.view
+        best, source = candidate.view, candidate.source
         try:
             portrait = prepare_portrait(candidate.photo, model)
             break
@@ -271,7 +277,7 @@ def choose(photo: Path, others: Sequence[Path], model: FaceModel) -> Views:
     if unused and not any(path.suffix.lower() in CLIPS for path in (photo, *others)):
         notes.append(f"{unused} of the {len(sifted.views)} pictures added nothing")
     smile = sifted.smile.picture if sifted.smile else None
-    return Views(portrait, best.name, smile, blink.picture if blink else None, tuple(notes))
+    return Views(portrait, best.name, source, smile, blink.picture if blink else None, tuple(notes))
 
 
 def _cost(view: View, sharp: float, outside: float) -> float:

@@ -118,10 +118,14 @@ def _build(arguments: argparse.Namespace) -> int:
             also=arguments.also,
         )
     except OSError as error:
-        return _fail(f"--output {output}: cannot be written ({error.strerror})")
+        return _not_written(output, error)
     _report(built)
-    if output.stem != name:
-        print(f"note: the server knows it by its file's name, {output.stem}", file=sys.stderr)
+    known = built.path.stem
+    if known != name:
+        try:
+            print(f"note: the server knows it by its file's name, {check_avatar_name(known)}", file=sys.stderr)
+        except ValueError as error:
+            print(f"note: the server cannot know it by its file's name, so rename it: {error}", file=sys.stderr)
     return 0
 
 
@@ -134,9 +138,15 @@ def _rebuild(arguments: argparse.Namespace) -> int:
     try:
         built = rebuild_avatar(arguments.bundle, output)
     except OSError as error:
-        return _fail(f"--output {output}: cannot be written ({error.strerror})")
+        return _not_written(output, error)
     _report(built)
     return 0
+
+
+def _not_written(output: Path, error: OSError) -> int:
+    if error.strerror is None:  # of this package: it lacks a file of its own
+        return _fail(str(error))
+    return _fail(f"--output {output}: cannot be written ({error.strerror})")
 
 
 def _report(built: Built) -> None:
@@ -144,7 +154,7 @@ def _report(built: Built) -> None:
         print(f"warning: {warning}", file=sys.stderr)
     for note in built.notes:
         print(f"note: {note}", file=sys.stderr)
-    print(f"{built.path} ({built.path.stat().st_size / 1e6:.1f} MB, {built.seconds:.1f} s)")
+    print(f"{_printable(str(built.path))} ({built.path.stat().st_size / 1e6:.1f} MB, {built.seconds:.1f} s)")
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -154,12 +164,12 @@ def _list(arguments: argparse.Namespace) -> int:
         try:
             manifest = read_manifest(path)
         except BundleError as error:
-            print(f"{path.stem:<20} broken: {_printable(str(error))}")
+            print(f"{_printable(path.stem):<20} broken: {_printable(str(error)[:400])}")
             continue
         doubts = len(manifest.get("warnings", []))
         print(
-            f"{path.stem:<20} {manifest['consent']:<14} {_printable(manifest['licence']):<16} {path}"
-            + (f"  ({doubts} warning{'s' if doubts > 1 else ''})" if doubts else "")
+            f"{_printable(path.stem):<20} {manifest['consent']:<14} {_printable(manifest['licence'][:200]):<16}"
+            f" {_printable(str(path))}" + (f"  ({doubts} warning{'s' if doubts > 1 else ''})" if doubts else "")
         )
     return 0 if found else _fail("no avatars found: make one with `facestream avatar build PHOTO`")
 
@@ -177,14 +187,24 @@ def _preview(arguments: argparse.Namespace) -> int:
             return _fail(f"avatar {arguments.avatar!r} is unknown, expected one of: {', '.join(sorted(known)) or '-'}")
         path = known[arguments.avatar]
     output = arguments.output or Path(f"{path.stem}.png")
+    if not _is_picture(output):
+        return _fail(f"--output {output}: expected the name of a picture, such as {path.stem}.png or {path.stem}.jpg")
     try:
         sheet = preview_sheet(repository, load_bundle(path))
     except FileNotFoundError as error:
         return _fail(str(error))
     if not cv2.imwrite(str(output), sheet[..., ::-1]):
         return _fail(f"--output {output}: cannot be written")
-    print(output)
+    print(_printable(str(output)))
     return 0
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether OpenCV writes pictures of such a name."""
+    try:
+        return cv2.haveImageWriter(str(path))
+    except cv2.error:  # a format that this build of it leaves out
+        return False
 
 
 def _bundles(arguments: argparse.Namespace) -> Iterator[Path]:
@@ -194,12 +214,16 @@ def _bundles(arguments: argparse.Namespace) -> Iterator[Path]:
     if repository is not None:
         folders.append(repository / "avatar_store" / "avatars")
     for folder in folders:
+        try:
+            next(folder.iterdir(), None)
+        except OSError as error:  # `glob` would say nothing
+            print(f"note: folder {folder}: {error.strerror}", file=sys.stderr)
         yield from sorted(folder.glob(f"*{BUNDLE_SUFFIX}"))
 
 
 def _printable(text: str) -> str:
-    """Text of a stranger's bundle, for one line of a terminal: no escape sequences, not endless."""
-    return "".join(character if character.isprintable() else "?" for character in text[:200])
+    """Text of a stranger's bundle or its file's name, for one line of a terminal: no escape sequences."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _fail(text: str) -> int:
