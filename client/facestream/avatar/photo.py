@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL.Image import DecompressionBombError
 
 from facestream.avatar import landmark_topology as topology
+from facestream.avatar.colour_profile import to_srgb
 from facestream.avatar.face_model import FaceModel
 from facestream.avatar.landmarks import LOOKS, Detection, detect_faces, find_landmarks, upside_down
 from facestream.avatar.picture_header import read_header
@@ -82,7 +83,7 @@ class Portrait:
 
 
 def read_photo(path: Path) -> Image:
-    """Read a picture file as RGB [H, W, 3], turned as its EXIF orientation asks, transparency laid over grey.
+    """Read a picture file as sRGB [H, W, 3], turned as its EXIF orientation asks, transparency laid over grey.
 
     Raises:
         PhotoError: no such file, more than MAX_PIXELS, or not a picture that can be read (JPEG, PNG, WebP, TIFF, BMP,
@@ -112,7 +113,8 @@ def read_photo(path: Path) -> Image:
         if not header.orientation:
             alpha = _turned(alpha, dict(zip(kinds, blocks, strict=True)))
         _lay_over_grey(picture, alpha, multiplied=header.multiplied)
-    return np.ascontiguousarray(_set_upright(shrunk(path, picture), header.orientation)[..., ::-1])
+    upright = np.ascontiguousarray(_set_upright(shrunk(path, picture), header.orientation)[..., ::-1])
+    return to_srgb(upright, header.profile) if header.profile else upright
 
 
 def check_file(path: Path) -> None:

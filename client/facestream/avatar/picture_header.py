@@ -44,6 +44,8 @@ class PictureHeader(NamedTuple):
     orientation: int
     """How an AVIF is to be turned, as EXIF numbers it: boxes of its own tell, which OpenCV does not read. 0 for all
     other formats, which OpenCV turns by their EXIF."""
+    profile: bytes
+    """ICC profile of its colours; empty where there is none, which means sRGB."""
 
 
 def read_header(path: Path) -> PictureHeader | None:
@@ -58,7 +60,12 @@ def read_header(path: Path) -> PictureHeader | None:
                 if _alpha_apart(header):
                     return None
                 return PictureHeader(
-                    header.width, header.height, header.has_transparency_data, _multiplied(header), _orientation(header)
+                    header.width,
+                    header.height,
+                    header.has_transparency_data,
+                    _multiplied(header),
+                    _orientation(header),
+                    header.info.get("icc_profile") or b"",
                 )
         except DecompressionBombError:
             raise
