@@ -80,7 +80,7 @@ class ArticulationLayer(nn.Module):
 
     REST_GAP: Final = 0.08  # below this the lips stay shut: the regression is too flat to reach 0 on p, b and m
     SURE: Final = (0.40, 0.65)  # from which probability of closed lips on they move together, and meet
-    DOUBTFUL: Final = (0.0009, 0.0018)  # the same for a probability that a wide gap contradicts, times (1 - gap) ** 8
+    DOUBTFUL: Final = (0.0007, 0.0014)  # the same for a probability that a wide gap contradicts, times (1 - gap) ** 8
     NOISY: Final = 2.7  # DOUBTFUL is so much higher in noise, where p, t and k sound alike: lips would stammer
     NOISE: Final = (0.45, 0.65)  # from which probability of noise on it rises, and is so high
     RIVAL: Final = (0.80, 0.94)  # from which share of a bitten lip in both on no closure is in doubt: an f is no p
