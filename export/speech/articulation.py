@@ -80,10 +80,10 @@ class ArticulationLayer(nn.Module):
 
     REST_GAP: Final = 0.08  # below this the lips stay shut: the regression is too flat to reach 0 on p, b and m
     SURE: Final = (0.40, 0.65)  # from which probability of closed lips on they move together, and meet
-    DOUBTFUL: Final = (0.0007, 0.0014)  # the same for a probability that a wide gap contradicts, times (1 - gap) ** 8
+    DOUBTFUL: Final = (0.0012, 0.0024)  # the same for a probability that a wide gap contradicts, times (1 - gap) ** 6
     NOISY: Final = 2.7  # DOUBTFUL is so much higher in noise, where p, t and k sound alike: lips would stammer
     NOISE: Final = (0.45, 0.65)  # from which probability of noise on it rises, and is so high
-    RIVAL: Final = (0.80, 0.94)  # from which share of a bitten lip in both on no closure is in doubt: an f is no p
+    RIVAL: Final = (0.89, 0.97)  # from which share of a bitten lip in both on no closure is in doubt: an f is no p
     BITTEN: Final = (0.08, 0.35)  # from which probability of a bitten lip on it rises to the teeth, and is there
     SILENCE: Final = (0.15, 0.35)  # from which probability of silence on the mouth goes to rest, and is at rest
     GAIN: Final = 1.4  # the mean of several likely shapes is flatter than each of them: restores their spread
@@ -110,9 +110,8 @@ class ArticulationLayer(nn.Module):
         # are sure: so more of p, b and m meet at the price of fewer t, d and k than with one limit for all.
         agreed = (closed * _viseme(visemes, "PP")).clamp(min=LEAST).sqrt()
         narrow = 1 - gap.clamp(0, 1)
-        for _ in range(3):
-            narrow = narrow * narrow
-        doubtful = agreed * narrow / (1 + (cls.NOISY - 1) * _above(noise, cls.NOISE))
+        narrow = narrow * narrow * narrow
+        doubtful = agreed * narrow * narrow / (1 + (cls.NOISY - 1) * _above(noise, cls.NOISE))
         doubtful = doubtful * (1 - _above(labiodental / (labiodental + agreed), cls.RIVAL))
         parted = (1 - _above(agreed, cls.SURE)) * (1 - _above(doubtful, cls.DOUBTFUL))
         awake = ((cls.SILENCE[1] - _viseme(visemes, "sil")) / (cls.SILENCE[1] - cls.SILENCE[0])).clamp(0, 1)

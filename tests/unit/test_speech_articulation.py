@@ -63,7 +63,7 @@ def test_a_closure_needs_both_heads() -> None:
 def test_a_lip_that_is_bitten_is_no_doubtful_closure() -> None:
     """f and v would be shown as p: the lips shut, and no teeth on the lower one."""
     heard = 0.9 * visemes_of("FF") + 0.1 * visemes_of("PP")
-    closed, bitten = (ArticulationLayer()(torch.tensor([[0.15, 0.0, 0.01, f]]), heard, QUIET) for f in (0.05, 0.6))
+    closed, bitten = (ArticulationLayer()(torch.tensor([[0.15, 0.0, 0.004, f]]), heard, QUIET) for f in (0.05, 0.9))
     assert closed[0, OPENING].abs().max() == 0
     assert bitten[0, INDEX["mouthRollLower"]] > 0.5
     assert bitten[0, INDEX["mouthUpperUpLeft"]] > 0.3
