@@ -80,10 +80,10 @@ class ArticulationLayer(nn.Module):
 
     REST_GAP: Final = 0.08  # below this the lips stay shut: the regression is too flat to reach 0 on p, b and m
     SURE: Final = (0.40, 0.65)  # from which probability of closed lips on they move together, and meet
-    DOUBTFUL: Final = (0.0012, 0.0024)  # the same for a probability that a wide gap contradicts, times (1 - gap) ** 6
+    DOUBTFUL: Final = (0.0028, 0.0055)  # the same for a probability that a wide gap contradicts, times (1 - gap) ** 3
     NOISY: Final = 2.7  # DOUBTFUL is so much higher in noise, where p, t and k sound alike: lips would stammer
     NOISE: Final = (0.45, 0.65)  # from which probability of noise on it rises, and is so high
-    RIVAL: Final = (0.89, 0.97)  # from which share of a bitten lip in both on no closure is in doubt: an f is no p
+    RIVAL: Final = (0.89, 0.97)  # from which share of a bitten lip in both on there is less doubt, and none
     BITTEN: Final = (0.08, 0.35)  # from which probability of a bitten lip on it rises to the teeth, and is there
     SILENCE: Final = (0.15, 0.35)  # from which probability of silence on the mouth goes to rest, and is at rest
     GAIN: Final = 1.4  # the mean of several likely shapes is flatter than each of them: restores their spread
@@ -110,9 +110,10 @@ class ArticulationLayer(nn.Module):
         # are sure: so more of p, b and m meet at the price of fewer t, d and k than with one limit for all.
         agreed = (closed * _viseme(visemes, "PP")).clamp(min=LEAST).sqrt()
         narrow = 1 - gap.clamp(0, 1)
-        narrow = narrow * narrow * narrow
-        doubtful = agreed * narrow * narrow / (1 + (cls.NOISY - 1) * _above(noise, cls.NOISE))
-        doubtful = doubtful * (1 - _above(labiodental / (labiodental + agreed), cls.RIVAL))
+        doubtful = agreed * narrow * narrow * narrow / (1 + (cls.NOISY - 1) * _above(noise, cls.NOISE))
+        # Nor are lips in doubt where the lower one is by far likelier at the teeth: f and v would be shown as p.
+        rival = (labiodental * _viseme(visemes, "FF")).clamp(min=LEAST).sqrt()
+        doubtful = doubtful * (1 - _above(rival / (rival + agreed), cls.RIVAL))
         parted = (1 - _above(agreed, cls.SURE)) * (1 - _above(doubtful, cls.DOUBTFUL))
         awake = ((cls.SILENCE[1] - _viseme(visemes, "sil")) / (cls.SILENCE[1] - cls.SILENCE[0])).clamp(0, 1)
         parted = parted * awake

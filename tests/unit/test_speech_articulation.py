@@ -67,6 +67,9 @@ def test_a_lip_that_is_bitten_is_no_doubtful_closure() -> None:
     assert closed[0, OPENING].abs().max() == 0
     assert bitten[0, INDEX["mouthRollLower"]] > 0.5
     assert bitten[0, INDEX["mouthUpperUpLeft"]] > 0.3
+    unheard = 0.9 * visemes_of("DD") + 0.1 * visemes_of("PP")  # by the other head
+    alone = ArticulationLayer()(torch.tensor([[0.15, 0.0, 0.004, 0.9]]), unheard, QUIET)
+    assert alone[0, OPENING].abs().max() == 0
     sure = ArticulationLayer()(torch.tensor([[0.15, 0.0, 0.9, 0.6]]), visemes_of("PP"), QUIET)
     assert sure[0, OPENING].abs().max() == 0  # where they are sure, closing wins as ever
 
