@@ -105,10 +105,10 @@ NETWORKS: Final[tuple[Network, ...]] = (
             }
         ),
         HalfPrecision(
-            "[!s]*.weight",  # all but `stem`
+            "mixes.*.weight",  # from the first of them on: neither `stem` nor the first of `blocks`
             single=("Add", "Div", "Erf", "Mul", "Pad", "Slice"),
-            why="the spectrum and its logarithm: power spans ten decades, fp16 four; the first convolution, which "
-            "reads the logarithm and loses most; and what lies between the others",
+            why="the spectrum and its logarithm: power spans ten decades, fp16 four; the first convolutions, which "
+            "read the logarithm and lose most; and what lies between the others",
         ),
     ),
     Network(
