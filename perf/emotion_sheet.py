@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from export.chain import stage_folder
 
 SILENCE = np.array(Prosody(-90.0, 0.0, 0.0, 0.0, -90.0), np.float32)
-VOWEL: Mapping[str, float] = {"jawOpen": 0.22, **both("mouthLowerDown", 0.08), **both("mouthUpperUp", 0.04)}
+VOWEL: Mapping[str, float] = {"jawOpen": 0.19, **both("mouthLowerDown", 0.12), **both("mouthUpperUp", 0.16)}
 ROWS: tuple[tuple[str, float, Mapping[str, float]], ...] = (
     ("0.5", 0.5, {}),
     ("1.0", 1.0, {}),

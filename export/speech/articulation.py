@@ -42,6 +42,14 @@ class ArticulationLayer(nn.Module):
             "mouthUpperUpLeft": 0.10,
             "mouthUpperUpRight": 0.10,
         },
+        # the same where they are not rounded: more by the lips and less by the jaw, so that the teeth show
+        "bared": {
+            "jawOpen": -0.07,
+            "mouthLowerDownLeft": 0.10,
+            "mouthLowerDownRight": 0.10,
+            "mouthUpperUpLeft": 0.30,
+            "mouthUpperUpRight": 0.30,
+        },
         # lips held together for p, b, m
         "closed": {
             "mouthPressLeft": 0.22,
@@ -69,10 +77,11 @@ class ArticulationLayer(nn.Module):
         },
         # s, z: the teeth show while the jaw stays up
         "teeth": {
-            "mouthLowerDownLeft": 0.09,
-            "mouthLowerDownRight": 0.09,
-            "mouthUpperUpLeft": 0.04,
-            "mouthUpperUpRight": 0.04,
+            "jawOpen": -0.02,
+            "mouthLowerDownLeft": 0.12,
+            "mouthLowerDownRight": 0.12,
+            "mouthUpperUpLeft": 0.12,
+            "mouthUpperUpRight": 0.12,
         },
         # th, l
         "tongue": {"tongueOut": 0.20},
@@ -97,7 +106,8 @@ class ArticulationLayer(nn.Module):
         for column, cause in enumerate(self.CAUSES.values()):
             for name, weight in cause.items():
                 effects[names.index(name), column, 0] = weight
-        self.register_buffer("effects", effects)  # [52, 8, 1]
+        # [52, 9, 1]. Nothing of it is learnt: it comes from this table, never out of a checkpoint or a stage's file.
+        self.register_buffer("effects", effects, persistent=False)
 
     @classmethod
     def gates(cls, lips: Tensor, visemes: Tensor, noise: Tensor) -> Gates:
@@ -139,6 +149,7 @@ class ArticulationLayer(nn.Module):
         causes = torch.cat(
             [
                 opening,
+                opening * (1 - rounded),
                 ((closed - 0.3) / 0.5).clamp(0, 1) * awake,
                 bitten,
                 # Much pucker parts the lips by itself: less of it where they are to meet.
@@ -149,7 +160,7 @@ class ArticulationLayer(nn.Module):
                 (_viseme(visemes, "TH") + 0.25 * _viseme(visemes, "nn")) * parted,
             ],
             dim=1,
-        )  # [batch, 8]
+        )  # [batch, 9]
         return functional.conv1d(causes[:, :, None], self.effects)[:, :, 0].clamp(0, 1)  # [batch, 52]
 
 

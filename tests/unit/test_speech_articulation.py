@@ -99,6 +99,18 @@ def test_each_sound_moves_its_own_weights(lips: list[float], viseme: str, name: 
     assert face[0, INDEX["jawOpen"]] <= 0.6
 
 
+def test_open_vowels_show_the_teeth_and_rounded_ones_cover_them() -> None:
+    """A jaw that drops behind a still upper lip leaves a black hole, as if the speaker had no teeth."""
+    upper, lower, jaw = INDEX["mouthUpperUpLeft"], INDEX["mouthLowerDownLeft"], INDEX["jawOpen"]
+    vowel = ArticulationLayer()(torch.tensor([[0.6, 0.1, 0.0, 0.0]]), visemes_of("aa"), QUIET)[0]
+    rounded = ArticulationLayer()(torch.tensor([[0.6, -0.8, 0.0, 0.0]]), visemes_of("oh"), QUIET)[0]
+    assert vowel[upper] > 0.25
+    assert rounded[upper] < 0.1
+    sibilant = ArticulationLayer()(torch.tensor([[0.15, 0.3, 0.0, 0.0]]), visemes_of("SS"), QUIET)[0]
+    assert min(sibilant[upper], sibilant[lower]) > 0.1
+    assert 0 < sibilant[jaw] < 0.05  # the teeth stay together
+
+
 def test_spectrogram_is_the_fourier_transforms() -> None:
     """The DFT is spelt as a convolution over hops; a wrong layout would still train, on noise."""
     rng = np.random.default_rng(0)
