@@ -320,6 +320,11 @@ def main() -> int:
         parser.error("--flame and --bfm: expected one of them")
     if options.output is not None and options.output.suffix != ".npz":
         parser.error(f"-o {options.output}: a face model's name ends in .npz")
+    if options.output is not None:
+        try:
+            options.output.parent.mkdir(parents=True, exist_ok=True)  # before the minutes of work, not after them
+        except OSError as error:
+            parser.error(f"-o {options.output}: cannot be written ({error.strerror})")
     foreign = options.flame or options.bfm
     if foreign is None:
         output = options.output or SHIPPED

@@ -65,7 +65,7 @@ def read_flame(path: Path, modes: int) -> ForeignModel:
     arrays: dict[str, Any]
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file")
-    if zipfile.is_zipfile(path):
+    if _begins(path, b"PK"):
         try:
             with np.load(path, allow_pickle=False) as data:
                 arrays = {name: data[name] for name in ("v_template", "shapedirs", "f") if name in data.files}
@@ -90,7 +90,7 @@ def read_bfm(path: Path, modes: int) -> ForeignModel:
     """
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file")
-    if path.read_bytes()[:8] == b"\x89HDF\r\n\x1a\n":
+    if _begins(path, b"\x89HDF\r\n\x1a\n"):
         return _read_bfm_h5(path, modes)
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
@@ -111,18 +111,22 @@ def _read_bfm_h5(path: Path, modes: int) -> ForeignModel:
     except ImportError:
         raise ValueError(f'{path}: reading HDF5 needs h5py: pip install -e ".[adapters]"') from None
     arrays: dict[str, Any] = {}
+    still = "expression/model/mean"
     try:
         with h5py.File(path, "r") as file:
-            for name in ("shape/model/mean", "shape/model/pcaVariance", "shape/representer/cells"):
+            for name in ("shape/model/mean", "shape/model/pcaVariance", "shape/representer/cells", still):
                 if name in file:
                     arrays[name] = file[name][()]
             if "shape/model/pcaBasis" in file:
                 arrays["shape/model/pcaBasis"] = file["shape/model/pcaBasis"][:, :modes]
-            # The mean face with a still expression is the sum of both means.
-            still = file["expression/model/mean"][()] if "expression/model/mean" in file else 0.0
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, TypeError) as error:  # TypeError: a group where an array is expected
         raise ValueError(f"{path}: is not readable as HDF5 ({error})") from error
-    mean = _numbers(arrays, "shape/model/mean", path, 1) + still
+    mean = _numbers(arrays, "shape/model/mean", path, 1)
+    if still in arrays:  # the mean face with a still expression is the sum of both means
+        own = _numbers(arrays, still, path, 1)
+        if own.shape != mean.shape:
+            raise ValueError(f"{path}: {still}: expected {len(mean)} numbers, as shape/model/mean has, got {len(own)}")
+        mean = mean + own
     basis = _numbers(arrays, "shape/model/pcaBasis", path, 2)
     variance = _numbers(arrays, "shape/model/pcaVariance", path, 1)
     cells = _numbers(arrays, "shape/representer/cells", path, 2).astype(np.int64)
@@ -139,6 +143,11 @@ def _from_flat(path: Path, mean: Floats, basis: Floats, deviation: Floats, trian
         raise ValueError(f"{path}: mean and basis do not fit: {len(mean)} and {list(basis.shape)} numbers")
     identity = (basis[:, :count] * deviation[:count]).T.reshape(count, -1, 3)
     return _checked(path, ForeignModel("Basel Face Model", BFM_LICENCE, mean.reshape(-1, 3), identity, triangles))
+
+
+def _begins(path: Path, mark: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(mark)) == mark
 
 
 def _numbers(arrays: dict[str, Any], name: str, path: Path, axes: int) -> Floats:

@@ -15,6 +15,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,14 +73,17 @@ def read_source(path: Path) -> FaceSource:
         expression = np.stack([_displacement(file, neutral) for file in files])
         names = tuple(file.stem for file in files)
     elif path.is_file():
-        with np.load(path, allow_pickle=False) as data:
-            needed = ("neutral", "identity", "expression", "expression_names", "quads")
-            missing = [name for name in needed if name not in data.files]
-            if missing:
-                raise ValueError(f"{path}: array {missing[0]!r} is missing; pack it with export.face.face_model_source")
-            neutral, identity, expression = (data[name].astype(np.float64) for name in needed[:3])
-            names = tuple(str(name) for name in data["expression_names"])
-            polygons = data["quads"].astype(np.int64)
+        needed = ("neutral", "identity", "expression", "expression_names", "quads")
+        try:
+            with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as data:  # NumPy reads more than archives
+                packed = {name: data[name] for name in needed if name in data.files}
+        except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+            raise ValueError(f"{path}: cannot be read as the packed file ({error})") from error
+        if missing := [name for name in needed if name not in packed]:
+            raise ValueError(f"{path}: array {missing[0]!r} is missing; pack it with export.face.face_model_source")
+        neutral, identity, expression = (packed[name].astype(np.float64) for name in needed[:3])
+        names = tuple(str(name) for name in packed["expression_names"])
+        polygons = packed["quads"].astype(np.int64)
     else:
         raise ValueError(f"{path}: expected ICT-FaceKit's folder FaceXModel, or the file packed of it")
     if neutral.shape != (VERTICES, 3) or polygons.shape != (POLYGONS, 4):
@@ -110,16 +115,20 @@ def read_obj(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         raise ValueError(f"{path}: there is no such file")
     vertices: list[list[float]] = []
     polygons: list[list[int]] = []
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, 1):
             kind, *words = line.split() or [""]
-            if kind == "v":
-                vertices.append([float(word) for word in words[:3]])
-            elif kind == "f":
-                corners = [int(word.split("/")[0]) - 1 for word in words]
-                if len(corners) not in (3, 4):
-                    raise ValueError(f"{path}: a polygon of {len(corners)} corners, expected 3 or 4")
-                polygons.append([*corners, -1][:4])
+            try:
+                if kind == "v":
+                    x, y, z = map(float, words[:3])
+                    vertices.append([x, y, z])
+                elif kind == "f":
+                    corners = [int(word.split("/")[0]) - 1 for word in words]
+                    if len(corners) not in (3, 4):
+                        raise ValueError(f"a polygon of {len(corners)} corners, expected 3 or 4")
+                    polygons.append([*corners, -1][:4])
+            except ValueError as error:
+                raise ValueError(f"{path}: line {number}: {error}") from error
     return np.array(vertices), np.array(polygons, dtype=np.int64)
 
 
@@ -159,9 +168,12 @@ def main() -> int:
     parser.add_argument("folder", type=Path, metavar="FaceXModel", help="folder of a checkout of ICT-FaceKit")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="packed file (.npz) to write")
     options = parser.parse_args()
+    if options.output.suffix != ".npz":
+        parser.error(f"-o {options.output}: the packed file's name ends in .npz")
     try:
+        options.output.parent.mkdir(parents=True, exist_ok=True)  # before the minutes of reading, not after them
         source = read_source(options.folder)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         parser.error(str(error))
     np.savez_compressed(
         options.output,

@@ -34,6 +34,13 @@ FEW_LOOKS: Final = LOOKS[::4]
 MAX_TURN_DEG: Final = 9.0
 """A frame whose head is turned further from the portrait is left out: the picture of a turned head shows other skin."""
 MIN_PRESENCE: Final = 0.8
+FEWEST: Final = 16
+"""Frames that a video must have of the face."""
+BESIDE: Final = 0.5
+"""Faces at least so wide as the widest may be the person; smaller ones stand in the background."""
+STRANGER: Final = 1.5
+"""Frames that are so much more unlike the portrait than most, and by more than one person's pictures are, show somebody
+else: who comes to stand before the person, or takes turns with them."""
 
 LEFT_OUT: Final = ("eyeLook", "tongueOut", "jawForward", "cheekPuff", "mouthClose")
 """Parameters that landmarks seen from the front do not tell: gaze is read off the irises."""
@@ -60,7 +67,7 @@ class Tracked:
     error_px: float
     """Median distance of a landmark from where the parameters put it, px of the avatar's picture."""
     left_out: int
-    """Frames with no clear face, or with the head turned too far."""
+    """Frames with no clear face, with the head turned too far, or with somebody else."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +95,11 @@ class Tracker:
         """
         self._model = model
         self.photo: Image = np.ascontiguousarray(tensors["AVATAR_PHOTO"].transpose(1, 2, 0))
-        landmarks = self._landmarks(self.photo, LOOKS)
-        if landmarks is None:
+        faces = self._landmarks(self.photo, LOOKS)
+        if not faces:
             raise PhotoError("the avatar's portrait shows no clear face")
-        self.rest = landmarks
-        self._portrait = self._view("the portrait", self.photo, landmarks)
+        self.rest = faces[0]
+        self._portrait = self._view("the portrait", self.photo, self.rest)
         self._angles = np.array(self._portrait.angles)
         numbers = tensors["AVATAR_CONSTANTS"].astype(np.float64)
 
@@ -134,23 +141,25 @@ class Tracker:
         design = self._basis * weights[:, None]  # [K, 468, 2]
         self._design = np.vstack([design.reshape(count, -1).T, np.diag(penalty)])
 
-    def _landmarks(self, picture: Image, looks: Any) -> Floats | None:
-        faces = detect_faces(picture)
-        if not faces:
-            return None
-        largest = max(faces, key=lambda face: face.box[2] * face.box[3])
-        face = find_landmarks(picture, largest, looks)
-        return face.landmarks.astype(np.float64) if face.presence >= MIN_PRESENCE else None
+    def _landmarks(self, picture: Image, looks: Any) -> list[Floats]:
+        """Of the faces that are seen clearly, the largest first."""
+        found = sorted(detect_faces(picture), key=lambda face: face.box[2] * face.box[3], reverse=True)
+        near = [find_landmarks(picture, face, looks) for face in found if face.box[2] >= BESIDE * found[0].box[2]]
+        return [face.landmarks.astype(np.float64) for face in near if face.presence >= MIN_PRESENCE]
 
     def _view(self, name: str, picture: Image, landmarks: Floats) -> View:
         return view_of(name, picture, landmarks.astype(np.float32), self._model)
 
     def follow(self, picture: Image) -> Followed | None:
-        """Follow one frame; None if it shows no clear face, or one that is turned too far."""
-        seen = self._landmarks(picture, FEW_LOOKS)
-        if seen is None:
+        """Follow one frame, of several faces the one that is most like the portrait.
+
+        None if it shows no clear face, or one that is turned too far.
+        """
+        views = [self._view("a frame", picture, seen) for seen in self._landmarks(picture, FEW_LOOKS)]
+        if not views:
             return None
-        view = self._view("a frame", picture, seen)
+        view = min(views, key=lambda view: unlikeness(self._portrait, view))
+        seen = view.landmarks.astype(np.float64)
         turned = np.abs(np.array(view.angles) - self._angles)
         if turned[:2].max() > MAX_TURN_DEG:
             return None
@@ -221,7 +230,7 @@ def track(video: Path, tracker: Tracker, most: int) -> Tracked:
     """Follow up to `most` frames, evenly spread over a video.
 
     Raises:
-        PhotoError: it cannot be read, it shows somebody else, or fewer than 16 frames show the face well.
+        PhotoError: it cannot be read, it shows somebody else, or fewer than FEWEST frames show the face well.
     """
     parameters: list[NDArray[np.float32]] = []
     cuts: list[NDArray[np.uint8]] = []
@@ -243,20 +252,23 @@ def track(video: Path, tracker: Tracker, most: int) -> Tracked:
         errors.append(followed.error_px)
         unlike.append(followed.unlike)
         seconds.append(float(frame.time or 0.0))
-    if len(parameters) < 16:
+    most_are = float(np.median(unlike)) if unlike else 0.0
+    if len(unlike) >= FEWEST and most_are > MAX_DIFFERENCE:
         raise PhotoError(
-            f"{video}: {len(parameters)} frames show one clear face from the front, at least 16 are needed;"
-            f" {left_out} do not"
+            f"{video}: shows somebody other than the avatar, or the same person in quite another light (unlikeness"
+            f" {most_are:.2f}, one person has {MAX_DIFFERENCE} at most)"
         )
-    if np.median(unlike) > MAX_DIFFERENCE:
+    own = np.array(unlike) <= max(MAX_DIFFERENCE, STRANGER * most_are)
+    left_out += int((~own).sum())
+    if own.sum() < FEWEST:
         raise PhotoError(
-            f"{video}: shows somebody other than the avatar (unlikeness {np.median(unlike):.2f}, one person has"
-            f" {MAX_DIFFERENCE} at most)"
+            f"{video}: {own.sum()} frames show the avatar's face clearly and from the front, at least {FEWEST} are"
+            f" needed; {left_out} do not"
         )
     return Tracked(
-        np.array(parameters, dtype=np.float32),
-        np.array(cuts, dtype=np.uint8),
-        np.array(seconds),
-        float(np.median(errors)),
+        np.array(parameters, dtype=np.float32)[own],
+        np.array(cuts, dtype=np.uint8)[own],
+        np.array(seconds)[own],
+        float(np.median(np.array(errors)[own])),
         left_out,
     )

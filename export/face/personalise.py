@@ -7,8 +7,8 @@ renderer's own loss against what the video shows. All tiers share the numbers, s
 the networks stay as they are. Numbers are for the weights that they were found with: the bundle's manifest names these
 (a checksum), and after the networks are trained again the server refuses the avatar until it is tuned again.
 
-A video in blocks of a second: every fourth is kept out and judges, every fourth of the rest says when to stop. The
-bundle is written only if the blocks kept out gain; the gain is said, whatever it is.
+A video in blocks of a second: every fourth is kept out and judges, every eighth says when to stop. The bundle is
+written only if the blocks kept out gain; the gain is said, whatever it is.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from facestream.avatar.photo import PhotoError
 from numpy.typing import NDArray
 from torch import Tensor
 
-from export.face.personal_video import Tracked, Tracker, track
+from export.face.personal_video import FEWEST, Tracked, Tracker, track
 from export.face.refine.loss import EYES, MOUTH, refiner_loss
 from export.face.refine.rough_canvas import draw
 from export.face.refiner import (
@@ -121,14 +121,15 @@ def split(seconds: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.i
     Raises:
         ValueError: the video is shorter than eight blocks.
     """
-    # A video of many minutes is sampled thinly; short ones have at least eight blocks.
-    length = max(float(seconds.max() - seconds.min()), 1e-6)
-    block = np.floor((seconds - seconds.min()) / min(BLOCK_SECONDS, length / 8.0 + 1e-6)).astype(np.int64)
+    # A video of many minutes is sampled thinly; short ones have at least eight blocks, also where the face is away.
+    steps = np.diff(seconds)
+    seen = np.r_[0.0, np.cumsum(np.minimum(steps, np.median(steps)))]
+    length = max(float(seen[-1]), 1e-6)
+    block = np.floor(seen / min(BLOCK_SECONDS, length / 8.0 + 1e-6) + 1e-9).astype(np.int64)
     if len(np.unique(block)) < 8:
         raise ValueError(f"the video's frames fill {len(np.unique(block))} blocks of time, at least 8 are needed")
     order = np.searchsorted(np.unique(block), block)
-    judge = order % 4 == 3
-    stop = ~judge & (order % 4 == 1) & (order % 8 == 1)
+    judge, stop = order % 4 == 3, order % 8 == 1
     return tuple(np.flatnonzero(which) for which in (~judge & ~stop, stop, judge))  # type: ignore[return-value]
 
 
@@ -260,7 +261,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--frames", type=int, default=FRAMES, metavar="N", help="of the video, at most")
     parser.add_argument("--steps", type=int, default=STEPS, metavar="N")
     options = parser.parse_args(arguments)
-    for name, least in (("frames", 16), ("steps", 1)):
+    for name, least in (("frames", FEWEST), ("steps", 1)):
         if getattr(options, name) < least:
             parser.error(f"--{name} is {getattr(options, name)}, expected at least {least}")
     if options.output.suffix != BUNDLE_SUFFIX:

@@ -37,6 +37,21 @@ def test_what_is_not_the_expected_version_is_refused(tmp_path: Path) -> None:
         read_source(tmp_path / "x.npz")
 
 
+def test_files_that_are_cut_short_are_named(tmp_path: Path) -> None:
+    """Downloads break off: it ended in what NumPy or a number's text complained of, and no file's name."""
+    np.savez(tmp_path / "x.npz", neutral=np.zeros((26719, 3)))
+    whole = (tmp_path / "x.npz").read_bytes()
+    np.save(tmp_path / "x.npy", np.zeros(3))
+    for data in (b"", b"hello", whole[: len(whole) // 2], (tmp_path / "x.npy").read_bytes()):
+        (tmp_path / "x.npz").write_bytes(data)
+        with pytest.raises(ValueError, match=r"x\.npz: cannot be read as the packed file"):
+            read_source(tmp_path / "x.npz")
+    for line, complaint in (("v 0.1 0.", "not enough values"), ("v 1 2 -", "could not"), ("f 1 2", "a polygon of 2")):
+        (tmp_path / "x.obj").write_text(f"v 0 0 0\n{line}")
+        with pytest.raises(ValueError, match=rf"x\.obj: line 2: {complaint}"):
+            read_obj(tmp_path / "x.obj")
+
+
 def test_a_folder_of_shapes_is_read_as_displacements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The layout of a checkout of ICT-FaceKit, small: shapes are kept as whole meshes, one file each."""
     neutral = np.array([[0.0, -2.48251, 11.8387], [1, 0, 0], [1, 1, 0], [0, 1, 0], [2, 0, 0]])

@@ -102,17 +102,20 @@ def flame_fixture(someone: tuple[Floats, Floats, Ints]) -> dict[str, Any]:
     }
 
 
-def write_flame_pickle(path: Path, flame: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def write_flame_pickle(path: Path, flame: dict[str, Any], monkeypatch: pytest.MonkeyPatch, protocol: int = 2) -> None:
     """As FLAME's own files are: protocol 2, names of Python 2 and of old NumPy, arrays of chumpy among plain ones."""
 
     class Ch:
-        def __init__(self, x: Any) -> None:
-            self.x = x
-            self._dirty_vars: set[int] = set()
+        def __init__(self, **terms: Any) -> None:
+            # What chumpy.ch.Ch.__getstate__ leaves of an object's own
+            self._dirty_vars = {*terms}
+            self._itr = None
+            self._make_dense = self._make_sparse = False
+            self._depends_on_deps: dict[str, Any] = {}
+            self.__dict__.update(terms)
 
-    class Select:
-        def __init__(self, a: Any, idxs: Any, preferred_shape: Any) -> None:
-            self.a, self.idxs, self.preferred_shape = a, idxs, preferred_shape
+    class Select(Ch):
+        pass
 
     for name, cls in (("chumpy.ch", Ch), ("chumpy.reordering", Select)):
         module = types.ModuleType(name)
@@ -120,15 +123,15 @@ def write_flame_pickle(path: Path, flame: dict[str, Any], monkeypatch: pytest.Mo
         setattr(module, cls.__name__, cls)
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setitem(sys.modules, "chumpy", types.ModuleType("chumpy"))
-    basis = flame["posedirs"]
+    basis = flame["shapedirs"]
     arrays = dict(flame)
-    arrays["v_template"] = Ch(flame["v_template"])
-    arrays["shapedirs"] = Ch(flame["shapedirs"])
-    arrays["posedirs"] = Select(Ch(basis), np.arange(basis.size), basis.shape)
-    for key in ("_dirty_vars",):
-        del arrays["v_template"].__dict__[key], arrays["shapedirs"].__dict__[key], arrays["posedirs"].a.__dict__[key]
-    data = pickle.dumps(arrays, protocol=2)
-    path.write_bytes(data.replace(b"numpy._core.multiarray", b"numpy.core.multiarray").replace(b"_csc\n", b"csc\n"))
+    arrays["v_template"] = Ch(x=flame["v_template"])
+    arrays["shapedirs"] = Select(a=Ch(x=basis), idxs=np.arange(basis.size), preferred_shape=basis.shape)
+    data = pickle.dumps(arrays, protocol=protocol)
+    if protocol < 3:  # of Python 2
+        assert b"c__builtin__\nset\n" in data
+        data = data.replace(b"numpy._core.multiarray", b"numpy.core.multiarray").replace(b"_csc\n", b"csc\n")
+    path.write_bytes(data)
 
 
 def test_flame_is_read_from_either_form(
@@ -144,6 +147,22 @@ def test_flame_is_read_from_either_form(
         assert np.allclose(read.identity, 0.01 * mesh[1:])
         assert np.array_equal(read.triangles, triangles)
         assert "research" in read.licence
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_flame_is_read_from_pickles_of_every_protocol(
+    protocol: int, tmp_path: Path, flame: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many keep FLAME saved anew: from protocol 5 on arrays are made by another function of NumPy's."""
+    arrays = {**flame, "shapedirs": np.asfortranarray(flame["shapedirs"][..., :9].astype(np.float32))}
+    arrays["weights"], arrays["lines"] = arrays["shapedirs"].transpose(1, 2, 0), flame["v_template"].astype(">f8")
+    arrays["J"], arrays["names"] = np.float32(0.5), np.array(["jaw", None], dtype=object)
+    write_flame_pickle(tmp_path / "x.pkl", arrays, monkeypatch, protocol)
+    read = read_pickled_arrays(tmp_path / "x.pkl")
+    for name in ("v_template", "shapedirs", "f", "weights", "lines", "J"):
+        wanted = np.asarray(arrays[name])
+        assert read[name].dtype == wanted.dtype
+        assert np.array_equal(read[name], wanted), name
 
 
 class Hostile:
@@ -167,6 +186,19 @@ def test_a_pickle_never_runs_code(tmp_path: Path) -> None:
         (tmp_path / "y.pkl").write_bytes(code)
         with pytest.raises(ValueError, match="refused"):
             read_pickled_arrays(tmp_path / "y.pkl")
+    # An array of objects whose addresses the file chooses: to look into it is to jump anywhere
+    text = b"c_codecs\nencode\n(VAAAAAAAA\nVlatin1\ntR"
+    kind = b"cnumpy\ndtype\n(S'O'\nI00\nI01\ntR(I3\nS'|'\nNNNI-1\nI-1\nI0\ntb"  # said to hold no objects
+    for objects in (
+        b"cnumpy\nndarray\n((I1\ntS'O'\n" + text + b"tR",
+        b"cnumpy.core.multiarray\nscalar\n(" + kind + text + b"tR",
+        b"cnumpy._core.numeric\n_frombuffer\n(" + text + kind + b"(I1\ntS'C'\ntR",
+    ):
+        numbers = b"cnumpy._core.numeric\n_frombuffer\n(" + text + b"cnumpy\ndtype\n(S'f8'\ntR(I1\ntS'C'\ntR"
+        select = b"cchumpy.reordering\nSelect\n(tR(S'a'\n" + numbers + b"S'idxs'\n" + objects + b"db"
+        (tmp_path / "o.pkl").write_bytes(b"(S'v_template'\n" + select + b"d.")
+        with pytest.raises(ValueError, match="v_template: is not a readable array"):
+            read_pickled_arrays(tmp_path / "o.pkl")
     # BUILD with slots would set a plain function's defaults for every later file
     alter = b"c_codecs\nencode\n(N(dV__defaults__\n(Vutf8\ntstb."
     (tmp_path / "z.pkl").write_bytes(alter)
@@ -181,12 +213,18 @@ def test_broken_files_are_refused_with_what_was_expected(tmp_path: Path, flame: 
         (b"\x80\x02garbage", "not a readable pickle"),
         (pickle.dumps([1], protocol=2), "expected a dictionary"),
         (pickle.dumps({"f": 1}, protocol=2), "'v_template' is missing; it has f"),
+        (b"(S'f'\ncchumpy.ch\nCh\n(tRd.", r"x\.pkl: f: is not a readable array \(KeyError: 'x'"),
+        (b"(S'f'\ncchumpy.ch\nCh\n(tRp0\n(S'x'\ng0\ndbd.", "f: is not a readable array .RecursionError"),
     ):
         path.write_bytes(data)
         with pytest.raises(ValueError, match=complaint):
             read_flame(path, MODES)
     with pytest.raises(ValueError, match="no such file"):
         read_flame(tmp_path / "absent", MODES)
+    np.savez(tmp_path / "cut.npz", **{name: flame[name] for name in ("v_template", "f")})
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "cut.npz").read_bytes()[:-99])
+    with pytest.raises(ValueError, match=r"cut\.npz: is not a readable \.npz"):
+        read_flame(tmp_path / "cut.npz", MODES)
     for key, value, complaint in (
         ("v_template", np.full((FLAME_VERTICES, 3), np.nan), "expected finite numbers"),
         ("v_template", np.zeros((9, 3)), r"shapedirs: expected \[9, 3, M\]"),
@@ -240,6 +278,18 @@ def test_basel_face_model_of_2017_is_read(tmp_path: Path, someone: tuple[Floats,
     assert np.allclose(read.neutral, 10 * mesh[0], atol=1e-3)
     assert np.allclose(read.identity, 10 * mesh[1:6], atol=1e-3)
     assert np.array_equal(read.triangles, triangles)
+    for wrong, complaint in (
+        (still[:9], f"expression/model/mean: expected {mesh[0].size} numbers, as shape/model/mean has, got 9"),
+        (None, r"\.h5: is not readable as HDF5"),  # a group
+    ):
+        with h5py.File(tmp_path / "model2017-1_bfm_nomouth.h5", "a") as file:
+            del file["expression/model/mean"]
+            if wrong is None:
+                file.create_group("expression/model/mean")
+            else:
+                file["expression/model/mean"] = wrong
+        with pytest.raises(ValueError, match=complaint):
+            read_bfm(tmp_path / "model2017-1_bfm_nomouth.h5", 5)
 
 
 def test_another_models_people_speak_with_our_shapes(tmp_path: Path, flame: dict[str, Any], someone: Any) -> None:
@@ -286,13 +336,16 @@ def test_command_never_replaces_the_projects_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A face under a research licence must not slip into what the project ships."""
+    (tmp_path / "file").touch()
     for arguments, complaint in (
         (["--flame", "x.pkl"], "-o FILE is needed"),
         (["--flame", "x.pkl", "--bfm", "x.h5", "-o", "y"], "expected one of them"),
-        (["--flame", str(tmp_path / "x.pkl"), "-o", str(tmp_path / "y.npz")], "there is no such file"),
+        (["--flame", str(tmp_path / "x.pkl"), "-o", str(tmp_path / "new" / "y.npz")], "there is no such file"),
+        (["--flame", "x.pkl", "-o", str(tmp_path / "file" / "y.npz")], "y.npz: cannot be written"),
     ):
         monkeypatch.setattr(sys, "argv", ["face_model", *arguments])
         with pytest.raises(SystemExit):
             face_model.main()
         assert complaint in capsys.readouterr().err
-    assert not (tmp_path / "y.npz").exists()
+    assert (tmp_path / "new").is_dir()  # that it is missing was told after minutes of work
+    assert not any(tmp_path.rglob("*.npz"))

@@ -85,6 +85,20 @@ def test_finished_people_are_not_rendered_again(tmp_path: Path) -> None:
     assert dataset.Folder(dataset.person_folder(tmp_path, "train", 1), 2).missing() == [1]
 
 
+def test_pictures_of_a_later_run_show_the_parameters_of_the_first(tmp_path: Path) -> None:
+    """Asked for more speech, or given other speech, it named the pictures that were there by another list."""
+
+    def drawn(value: float, frames: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+        return np.full((frames, len(PARAMETERS)), value, np.float32)
+
+    assert len(dataset.kept_parameters(tmp_path, 6, lambda: drawn(0.1, 6))) == 6
+    again = dataset.kept_parameters(tmp_path, 4, lambda: drawn(0.2, 4))
+    assert np.array_equal(again, drawn(0.1, 4))
+    with pytest.raises(ValueError, match=r"parameters\.npy: begun with 6 frames, 9 are asked for"):
+        dataset.kept_parameters(tmp_path, 9, lambda: drawn(0.2, 9))
+    assert np.array_equal(np.load(tmp_path / dataset.PARAMETERS), drawn(0.1, 6))
+
+
 def test_train_and_heldout_share_nobody() -> None:
     assert dataset.SEEDS["heldout"] - dataset.SEEDS["train"] > 5000
 

@@ -1,5 +1,6 @@
 """Hair, clothes and rooms of the synthetic people: what makes a portrait unusable to train with or to show."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -203,7 +204,7 @@ def test_looks_are_the_seeds(head: Head) -> None:
 def test_wrinkles_come_with_age(head: Head) -> None:
     """A young face has none, an old one has some, none of them at the back of the head."""
     points = head.mean[head.skin_vertices]
-    young, old = (ready_person(head, READY[name]) for name in ("nia", "otto"))
+    young, old = (ready_person(head, ready) for ready in (dataclasses.replace(READY["nia"], age=25.0), READY["otto"]))
     assert wrinkle_depth(young, points).max() == 0.0
     depth = wrinkle_depth(old, points)
     assert 0.3 < depth.max() <= 1.0

@@ -12,6 +12,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs torch (extra `export`)")
 
 import av  # noqa: E402
+import cv2  # noqa: E402
 from facestream.avatar import layers_canvas as canvas  # noqa: E402
 from facestream.avatar.adapter import SERVED  # noqa: E402
 from facestream.avatar.bundle import load_bundle, save_bundle  # noqa: E402
@@ -114,6 +115,32 @@ def test_frames_are_spread_over_what_a_browser_recorded(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "live.mkv", frames, {"live": "1"})
     tracked = track(path, Follower(), 16)  # type: ignore[arg-type]
     assert tracked.seconds == pytest.approx(np.arange(16) * 8 / 30, abs=0.01)
+
+
+def test_a_second_person_is_not_learned_from(tmp_path: Path) -> None:
+    """Of two faces the larger was followed: a guest who leaned in taught their own lips to the avatar."""
+    tracker = Tracker(load_bundle(ADA).tensors, load_face_model())
+    ben = load_bundle(AVATARS / "ben.avatar").tensors["AVATAR_PHOTO"].transpose(1, 2, 0)
+    guest = cv2.resize(np.ascontiguousarray(ben[40:480, 60:460]), (464, 512))
+    both = tracker.follow(np.hstack([tracker.photo, guest]))
+    assert both is not None
+    assert both.unlike < 0.5
+    assert np.abs(both.parameters).max() < 0.2
+    frames = np.stack([tracker.photo] * 17 + [ben] * 7)
+    tracked = track(write_clip(tmp_path / "turns.mp4", frames), tracker, 100)
+    assert (len(tracked.parameters), tracked.left_out) == (17, 7)
+    assert tracked.seconds == pytest.approx(np.arange(17) / 30, abs=0.01)
+    with pytest.raises(PhotoError, match=r"15 frames show the avatar's face .* at least 16 are needed; 9 do not"):
+        track(write_clip(tmp_path / "fewer.mp4", np.stack([tracker.photo] * 15 + [ben] * 9)), tracker, 100)
+
+
+def test_a_face_that_is_away_at_times_leaves_enough_to_judge_by() -> None:
+    """Six seconds with the face in four of them were refused, one and a half with the face in all were not."""
+    seconds = np.arange(72) / 12.0
+    shown = seconds[np.arange(72) // 8 % 3 > 0]
+    learn, stop, judge = split(shown)
+    assert sorted([*learn, *stop, *judge]) == list(range(len(shown)))
+    assert len(judge) >= len(shown) // 5
 
 
 def test_frames_that_judge_are_no_neighbours_of_those_learned_from() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +20,8 @@ cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed: pip install -e
 from facestream.parameters import INDEX, PARAMETERS  # noqa: E402
 from torch import Tensor  # noqa: E402
 
+from export.face.refine import __main__ as refine_command  # noqa: E402
+from export.face.refine import evaluate, train  # noqa: E402
 from export.face.refine import rough_canvas as rough_canvas_module  # noqa: E402
 from export.face.refine.augmentation import (  # noqa: E402
     Batch,
@@ -28,10 +34,10 @@ from export.face.refine.augmentation import (  # noqa: E402
     toned,
 )
 from export.face.refine.canvas_sources import ROOT, canvas_sources  # noqa: E402
-from export.face.refine.evaluate import similarity, steepness  # noqa: E402
+from export.face.refine.evaluate import BEFORE, similarity, steepness  # noqa: E402
 from export.face.refine.loss import refiner_loss, with_own_detail  # noqa: E402
-from export.face.refine.rough_canvas import PersonError, people, rough_canvas  # noqa: E402
-from export.face.refine.train import fit, refined  # noqa: E402
+from export.face.refine.rough_canvas import PersonError, RoughCanvas, people, rough_canvas  # noqa: E402
+from export.face.refine.train import Folk, batches, fit, refined  # noqa: E402
 from export.face.refiner import Refiner  # noqa: E402
 
 
@@ -130,17 +136,134 @@ def test_network_learns_what_geometry_does_not_know(tmp_path: Path) -> None:
     dark[:, :, 140:210, 40:150] *= 0.7  # the truth: a shadow under the mouth
     given = given._replace(truth=dark)
 
-    def draws() -> Iterator[Batch]:
-        while True:
-            yield given
-
     torch.manual_seed(0)
     checkpoint = tmp_path / "refiner.pt"
-    fit(Refiner("fast"), draws(), checkpoint, steps=12, save_every=6)
-    network = fit(Refiner("fast"), draws(), checkpoint, steps=36, save_every=12)
+    fit(Refiner("fast"), lambda step: itertools.repeat(given), checkpoint, steps=12, save_every=6)
+    network = fit(Refiner("fast"), lambda step: itertools.repeat(given), checkpoint, steps=36, save_every=12)
     with torch.no_grad():
         _, after, before = refined(network, given)
     assert ((after - dark) ** 2).mean() < 0.95 * ((before - dark) ** 2).mean()  # still warming up
+
+
+def someone(name: str, pictures: int, seed: int) -> RoughCanvas:
+    """A made-up person whose pictures can be told apart."""
+    one, half = made_up(seed), torch.float16
+    photo = torch.full((3, 512, 512), 20 * seed, dtype=torch.uint8)
+    flow, texture = (part.to(half).expand(pictures, -1, -1, -1) for part in (one.flow, one.texture))
+    parameters = one.parameters.repeat(pictures, 1)
+    parameters[:, INDEX["jawOpen"]] = 0.1 * seed + 0.01 * torch.arange(pictures)
+    truth = one.truth.byte().expand(pictures, -1, -1, -1)
+    return RoughCanvas(name, photo, one.constants[0], parameters, flow, texture, truth, ("",) * pictures)
+
+
+class Known(Folk):
+    """People who need no folder."""
+
+    def __init__(self, *known: RoughCanvas) -> None:
+        self._found = {person.name: person for person in known}
+
+    def refresh(self) -> None:
+        """Nobody comes."""
+
+
+def test_every_picture_has_its_turn_whatever_step_a_course_goes_on_from() -> None:
+    """Begun again, it saw its first examples once more, varied as before, and the later ones had fewer turns."""
+    folk, jaw = Known(someone("a", 3, 1), someone("b", 2, 2)), INDEX["jawOpen"]
+    drawn = list(itertools.islice(batches(folk, 2, 7), 6))
+    turns = torch.cat([batch.parameters[:, jaw] for batch in drawn]).tolist()
+    assert len(set(turns[:5])) == len(set(turns[5:10])) == 5
+    assert turns[:5] != turns[5:10]
+    for batch, again in zip(drawn[3:], batches(folk, 2, 7, 3), strict=False):
+        assert all(map(torch.equal, batch, again))
+    assert not torch.equal(next(batches(folk, 2, 8)).source, drawn[0].source)
+
+
+def test_a_course_that_was_killed_comes_to_the_same_end(tmp_path: Path) -> None:
+    """Who trains for hours is told that seed, steps and people make the course, broken off or not."""
+    folk = Known(someone("a", 3, 1), someone("b", 2, 2))
+
+    def course(checkpoint: Path, killed_at: int | None = None) -> Refiner:
+        def draws(step: int) -> Iterator[Batch]:
+            left = None if killed_at is None else killed_at - step
+            yield from itertools.islice(batches(folk, 1, 7, step), left)
+            raise KeyboardInterrupt
+
+        torch.manual_seed(0)
+        return fit(Refiner("fast"), draws, checkpoint, steps=5, seed=7, save_every=2)
+
+    whole = course(tmp_path / "whole.pt").state_dict()
+    with pytest.raises(KeyboardInterrupt):
+        course(tmp_path / "broken.pt", killed_at=3)
+    assert torch.load(tmp_path / "broken.pt")["step"] == 2
+    broken = course(tmp_path / "broken.pt").state_dict()
+    for name, value in whole.items():
+        assert torch.allclose(value, broken[name], atol=1e-6), name
+
+
+def test_a_checkpoint_that_cannot_be_gone_on_from_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It ended in a list of all layers, or of what a pickle lacks, and no file's name."""
+    path = tmp_path / "refiner.pt"
+
+    def train_on(tier: str) -> None:
+        fit(Refiner(tier), lambda step: itertools.repeat(made_up()), path, steps=1)
+
+    for data in (b"", b"no checkpoint", pickle.dumps([1], protocol=2)):
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match=r"refiner\.pt: is no "):
+            train_on("fast")
+    path.unlink()
+    train_on("fast")
+    whole = path.read_bytes()
+    capsys.readouterr()
+    train_on("fast")
+    assert f"{path}: has done its 1 steps, 1 are asked for: remove it" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"refiner\.pt: is not of today's high network"):
+        train_on("high")
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"refiner\.pt: is no readable checkpoint"):
+        train_on("fast")
+
+
+def test_commands_refuse_before_they_train(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A course of -1 steps kept an untrained network in place of the shipped one; a misspelt name left nobody out."""
+    where = ["--people", str(tmp_path)]
+    (tmp_path / "train" / "person_01056").mkdir(parents=True)
+    monkeypatch.setattr(train, "train", lambda *_, **__: pytest.fail("it trains"))
+    for command, arguments, complaint in (
+        (train.main, ["--steps", "-1"], "--steps is -1, expected at least 1"),
+        (train.main, ["--batch", "0"], "--batch is 0, expected at least 1"),
+        (train.main, ["--rate", "nan"], "--rate is nan, expected more than 0"),
+        (train.main, ["--without", "person_01056", "01058"], "--without 01058: "),
+        (refine_command.main, ["--steps", "0"], "--steps is 0, expected at least 1"),
+        (refine_command.main, [], "heldout holds nobody to judge by"),
+        (evaluate.main, ["--set", "train"], "train holds nobody; make them"),
+        (evaluate.main, ["--set", "train", "--only", "01058"], "train holds no 01058; make them"),
+    ):
+        with pytest.raises(SystemExit):
+            command([*where, *arguments])
+        assert complaint in capsys.readouterr().err
+
+
+def test_the_judge_has_every_tier_better_the_answer_of_fast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--tiers standard` judged it on what it never sees; named before `fast`, its row `geometry` was fast's answer."""
+    folk = [someone("heldout/a", 1, 1)]
+    monkeypatch.setattr(evaluate, "Folk", lambda *_: Known(*folk))
+    chosen: list[list[str]] = []
+
+    def judge(_: Any, tiers: dict[str, Refiner]) -> list[dict[str, Any]]:
+        chosen.append(list(tiers))
+        return []
+
+    monkeypatch.setattr(evaluate, "judge", judge)
+    for tiers in (["standard"], ["high", "fast"], ["fast"]):
+        assert evaluate.main(["--tiers", *tiers, "--out", str(tmp_path / "x.json")]) == 0
+    assert chosen == [["fast", "standard"], ["fast", "high"], ["fast"]]
+    assert json.loads((tmp_path / "x.json").read_text())["people"] == ["heldout/a"]
+    given = made_up()
+    shown_by = evaluate.shown_by({"fast": Refiner("fast").eval(), "standard": Refiner("standard").eval()}, given)
+    assert list(shown_by) == [BEFORE, "fast", "standard"]
 
 
 def test_similarity_is_one_for_the_same_picture() -> None:
@@ -160,6 +283,9 @@ def test_incomplete_people_are_named(tmp_path: Path) -> None:
     np.save(folder / "parameters.npy", np.zeros((2, 7), np.float32))
     assert [path.name for path in people("train", tmp_path)] == ["someone"]
     with pytest.raises(PersonError, match=r"parameters\.npy is \(2, 7\)"):
+        rough_canvas(folder, tmp_path / "rough")
+    (folder / "parameters.npy").write_bytes(b"")
+    with pytest.raises(PersonError, match=r"parameters\.npy cannot be read"):
         rough_canvas(folder, tmp_path / "rough")
     np.save(folder / "parameters.npy", np.zeros((2, len(PARAMETERS)), np.float32))
     with pytest.raises(PersonError, match="no frame_0000"):
@@ -184,7 +310,9 @@ def test_the_canvas_is_drawn_anew_after_any_change_of_what_it_is_made_by(
     monkeypatch.setattr(rough_canvas_module, "canvas_sources", lambda: [source])
     monkeypatch.setattr(rough_canvas_module, "make_avatar", lambda photo: {})
     monkeypatch.setattr(rough_canvas_module, "draw", draw)
-    for text, times in (("1", 1), ("1", 1), ("2", 2)):
+    for text, times in (("1", 1), ("1", 1), ("2", 2), ("3", 3), ("3", 4)):
+        if drawn == 3:
+            (tmp_path / "kept.npz").write_bytes(b"")  # as a machine that lost its power leaves a file
         source.write_text(text)
         rough_canvas_module._sources.cache_clear()
         made = rough_canvas_module._drawn(tmp_path, np.zeros((1, len(PARAMETERS)), np.float32), tmp_path / "kept.npz")

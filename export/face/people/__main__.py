@@ -56,6 +56,9 @@ def main() -> int:
         with np.load(options.speech, allow_pickle=False) as data:
             clips = {name: data[name] for name in data.files}
     speech = np.concatenate(list(clips.values())) if clips else None
+    longest = max((len(clip) for clip in clips.values()), default=0)
+    if options.speaking > longest:  # said before the stills are rendered, not after them
+        parser.error(f"--speaking is {options.speaking}, and the longest clip of {options.speech} has {longest} frames")
 
     head = Head(chosen_source(parser, options))
     sources = dataset.source_vertices(head, load_face_model())
@@ -69,9 +72,12 @@ def main() -> int:
         person = make_person(head, dataset.SEEDS[options.set] + number)
         portrait = Portrait(person, draw_camera(person), draw_light(person), quality)
         path = dataset.person_folder(options.out, options.set, number)
-        dataset.render_stills(portrait, path, sources, speech, options.frames)
-        if options.speaking:
-            dataset.render_speaking(portrait, path / "speaking", sources, clips, options.speaking)
+        try:
+            dataset.render_stills(portrait, path, sources, speech, options.frames)
+            if options.speaking:
+                dataset.render_speaking(portrait, path / "speaking", sources, clips, options.speaking)
+        except ValueError as error:
+            parser.error(str(error))
         print(f"{path}: {time.monotonic() - begun:.0f} s", flush=True)
     return 0
 

@@ -9,13 +9,14 @@
     <out>/heldout/<person>/speaking/          the same files but photo and rest, consecutive frames at 30 FPS
     <out>/<set>/source_vertices.npy           int32 [V]: which vertex of ICT-FaceKit each of the V is
 
-A frame counts as done when its picture is there; parameters and vertices are written before the first picture.
+A frame counts as done when its picture is there; parameters and vertices are written before the first picture, and
+stay: pictures of a first run and of a later one show the same list.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -101,16 +102,36 @@ def choose_speech(clips: dict[str, Floats32], frames: int, generator: np.random.
     return name, int(total.argmax())
 
 
+def kept_parameters(folder: Path, frames: int, draw: Callable[[], Floats32]) -> Floats32:
+    """PARAMETERS [frames, 73] of a folder's pictures: those that it was begun with, or else drawn now and kept.
+
+    Raises:
+        ValueError: it was begun with fewer.
+    """
+    path = folder / PARAMETERS
+    if not path.is_file():
+        _save(path, draw())
+    parameters: Floats32 = np.load(path)
+    if len(parameters) < frames:
+        raise ValueError(
+            f"{path}: begun with {len(parameters)} frames, {frames} are asked for: ask for {len(parameters)}, or remove"
+            f" {folder}"
+        )
+    return parameters[:frames]
+
+
 def render_stills(
     portrait: Portrait, path: Path, sources: NDArray[np.int32], speech: Floats32 | None, frames: int
 ) -> None:
-    """Photo, then frames of one person, as far as they are missing."""
+    """Photo, then frames of one person, as far as they are missing.
+
+    Raises:
+        ValueError: the person was begun with fewer frames.
+    """
     path.mkdir(parents=True, exist_ok=True)
     person, camera = portrait.person, portrait.camera
-    if not (path / PARAMETERS).is_file():
-        parameters = draw_expressions(person.generator("expressions"), speech, frames)
-        _save(path / PARAMETERS, parameters)
-    parameters = np.load(path / PARAMETERS)[:frames]
+    chance = person.generator("expressions")
+    parameters = kept_parameters(path, frames, lambda: draw_expressions(chance, speech, frames))
     rest = portrait.show(np.zeros(73, dtype=np.float32))
     _save(path / "rest_vertices.npy", camera.project(rest[sources]).astype(np.float32))
     if not (path / PHOTO).is_file():
@@ -122,12 +143,19 @@ def render_stills(
 def render_speaking(
     portrait: Portrait, path: Path, sources: NDArray[np.int32], clips: dict[str, Floats32], frames: int
 ) -> None:
-    """Consecutive frames of a heldout person speaking, as far as they are missing."""
+    """Consecutive frames of a heldout person speaking, as far as they are missing.
+
+    Raises:
+        ValueError: they were begun with fewer frames, or no clip is that long.
+    """
     path.mkdir(parents=True, exist_ok=True)
-    name, begin = choose_speech(clips, frames, portrait.person.generator("speech"))
-    parameters = still_head(clips[name][begin : begin + frames])
-    _save(path / PARAMETERS, parameters)
-    (path / "speech.json").write_text(json.dumps({"clip": name, "first_frame": begin, "frames": frames}) + "\n")
+
+    def draw() -> Floats32:
+        name, begin = choose_speech(clips, frames, portrait.person.generator("speech"))
+        (path / "speech.json").write_text(json.dumps({"clip": name, "first_frame": begin, "frames": frames}) + "\n")
+        return still_head(clips[name][begin : begin + frames])
+
+    parameters = kept_parameters(path, frames, draw)
     _render(portrait, Folder(path, len(parameters)), parameters, sources)
 
 

@@ -1,6 +1,6 @@
 """Make the refiner from synthetic people: rough canvases, training of all tiers, judgement, export.
 
-    python -m export.face.people --set train ...         # once: build/people/{train,heldout}
+    python -m export.face.people --set train ...         # once: build/people/train, and with --set heldout the judges
     python -m export.face.refine                         # an hour on two cores; goes on where it stopped
 
 1. build/face/rough                       what geometry alone draws of each person  (export.face.refine.rough_canvas)
@@ -23,8 +23,8 @@ import torch
 
 from export.face import export
 from export.face.refine import evaluate
-from export.face.refine.rough_canvas import PEOPLE
-from export.face.refine.train import CHECKPOINTS, STEPS, Folk, train
+from export.face.refine.rough_canvas import PEOPLE, people
+from export.face.refine.train import CHECKPOINTS, STEPS, Folk, check_numbers, train
 from export.face.refiner import TIERS, save_weights
 
 
@@ -37,20 +37,26 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
+    check_numbers(parser, options, "steps", "threads")
+    if not any(people("heldout", options.people)):  # said before the hour of training, not after it
+        nobody = f"{options.people}/heldout holds nobody to judge by"
+        parser.error(f"{nobody}; make them with: python -m export.face.people --set heldout")
     torch.set_num_threads(options.threads)
     print("1 of 4: rough canvases", flush=True)
     folk = Folk("train", options.people)
     if not folk.people:
         parser.error(f"{options.people}/train holds nobody; make them with: python -m export.face.people")
-    for tier in options.tier:
+    for tier in (tier for tier in TIERS if tier in options.tier):  # the others better the answer of `fast`
         print(f"2 of 4: training, {tier}", flush=True)
         checkpoint = CHECKPOINTS / f"refiner_{tier}.pt"
-        network = train(tier, folk, checkpoint, steps=options.steps or STEPS[tier], seed=options.seed)
+        try:
+            network = train(tier, folk, checkpoint, steps=options.steps or STEPS[tier], seed=options.seed)
+        except ValueError as error:
+            parser.error(str(error))
         print(f"kept {save_weights(network)}", flush=True)
     del folk
     print("3 of 4: judging on people held back", flush=True)
-    tiers = ["fast", *(tier for tier in options.tier if tier != "fast")]
-    if status := evaluate.main(["--people", str(options.people), "--tiers", *tiers]):
+    if status := evaluate.main(["--people", str(options.people), "--tiers", *options.tier]):
         return status
     print("4 of 4: exporting", flush=True)
     return export.main([])

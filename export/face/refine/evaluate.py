@@ -24,7 +24,7 @@ from torch import Tensor
 from export.face.refine.augmentation import Batch, example
 from export.face.refine.loss import EYES, MOUTH
 from export.face.refine.rough_canvas import PEOPLE, RoughCanvas
-from export.face.refine.train import Folk, averaged_weights, refined
+from export.face.refine.train import Folk, load_averaged, refined
 from export.face.refiner import TIERS, Refiner, make_refiner
 
 Image = NDArray[np.uint8]
@@ -63,9 +63,8 @@ def steepness(picture: Tensor) -> float:
 def shown_by(tiers: Mapping[str, Refiner], given: Batch) -> dict[str, Tensor]:
     """The pictures [3, 256, 192] that geometry and each tier show of one example; `fast` comes before all others."""
     pictures: dict[str, Tensor] = {}
-    fast = tiers.get("fast")
     for name, network in tiers.items():
-        _, after, before = refined(network, given, None if name == "fast" else fast)
+        _, after, before = refined(network, given, None if name == "fast" else tiers["fast"])
         pictures.setdefault(BEFORE, before[0].clamp(0, 255))
         pictures[name] = after[0].clamp(0, 255)
     return pictures
@@ -124,17 +123,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--set", default="heldout")
     parser.add_argument("--only", nargs="*", default=[], help="people of the set (default: all)")
     parser.add_argument("--checkpoint", type=Path, help="judge this checkpoint of `fast` in place of the kept weights")
-    parser.add_argument("--tiers", nargs="+", choices=list(TIERS), default=["fast"])
+    parser.add_argument("--tiers", nargs="+", choices=list(TIERS), default=["fast"], help="beside fast")
     parser.add_argument("--strips", type=Path, help="folder for pictures")
     parser.add_argument("--out", type=Path, default=Path("build/face/refine.json"))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     folk = [person for person in Folk(options.set, options.people).people if named(person, options.only)]
-    if not folk:
-        parser.error(f"{options.people}/{options.set} holds nobody of these; make them with export.face.people")
-    tiers = {tier: make_refiner(tier) for tier in options.tiers}
-    if options.checkpoint:
-        tiers["fast"].load_state_dict(averaged_weights(options.checkpoint))
+    absent = [name for name in options.only if not any(named(person, [name]) for person in folk)]
+    if absent or not folk:
+        whom = f"no {', '.join(absent)}" if absent else "nobody"
+        parser.error(f"{options.people}/{options.set} holds {whom}; make them with export.face.people")
+    try:
+        # The others better the answer of `fast`, and what geometry shows is what is there before it.
+        tiers = {tier: make_refiner(tier) for tier in TIERS if tier == "fast" or tier in options.tiers}
+        if options.checkpoint:
+            load_averaged(tiers["fast"], options.checkpoint)
+    except ValueError as error:
+        parser.error(str(error))
     rows = judge(folk, tiers)
     for row in rows:
         print("  ".join(f"{name} {value}" for name, value in row.items()))

@@ -94,7 +94,10 @@ def rough_canvas(person: Path, folder: Path = ROUGH) -> RoughCanvas:
     sequence: list[str] = []
     avatar: dict[str, NDArray[Any]] = {}
     for film in films:
-        parameters = np.load(film / "parameters.npy").astype(np.float32)
+        try:
+            parameters = np.load(film / "parameters.npy").astype(np.float32)
+        except (ValueError, EOFError, OSError) as error:
+            raise PersonError(f"{film}/parameters.npy cannot be read ({error})") from error
         if parameters.ndim != 2 or parameters.shape[1] != len(PARAMETERS) or not np.isfinite(parameters).all():
             raise PersonError(f"{film}/parameters.npy is {parameters.shape}, expected finite [N, {len(PARAMETERS)}]")
         found = {number: truth for number in range(len(parameters)) if (truth := _truth(film, number)) is not None}
@@ -139,7 +142,7 @@ def _drawn(person: Path, parameters: NDArray[np.float32], kept: Path) -> dict[st
             with np.load(kept) as saved:
                 if str(saved["key"]) == key:
                     return dict(saved)
-        except (zipfile.BadZipFile, OSError, KeyError):
+        except (zipfile.BadZipFile, OSError, EOFError, KeyError, ValueError):
             pass  # cut short while it was written: made again
     made = draw(make_avatar(person / "photo.png"), parameters)
     kept.parent.mkdir(parents=True, exist_ok=True)

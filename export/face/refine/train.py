@@ -1,8 +1,9 @@
 """Train a tier's network: `python -m export.face.refine.train --tier fast`.
 
-Started again, it goes on from its checkpoint in build/face, which knows the sources that its rough canvases came from.
-`standard` and `high` learn to better the answer of `fast` as it is kept in export/face/weights. The learned weights are
-averaged over the course. The same seed, steps and people give the same course up to the order of sums.
+Started again, it goes on from its checkpoint in build/face with the examples that were to come next; rough canvases are
+drawn anew where their sources have changed. `standard` and `high` learn to better the answer of `fast` as it is kept in
+export/face/weights. The learned weights are averaged over the course. The same seed, steps and people give the same
+course up to the order of sums, broken off or not.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
+import pickle
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,17 +72,22 @@ REFRESH: Final = 300
 """Steps after which more people are looked for."""
 
 
-def batches(folk: Folk, size: int, chance: np.random.Generator) -> Iterator[Batch]:
-    """Endless batches: all pictures in an order of chance, each varied."""
-    queue: list[tuple[RoughCanvas, int]] = []
-    for step in itertools.count():
+def batches(folk: Folk, size: int, seed: int, first: int = 0) -> Iterator[Batch]:
+    """Endless batches from step `first` on: round by round all pictures in an order of chance, each varied.
+
+    Chance is of the seed and the step alone: a course that was broken off does not see its first batches again.
+    """
+    for step in itertools.count(first):
         if step % REFRESH == REFRESH - 1:
             folk.refresh()
-        while len(queue) < size:
-            pictures = [(person, number) for person in folk.people for number in range(len(person.parameters))]
-            queue += [pictures[index] for index in chance.permutation(len(pictures))]
-        chosen, queue = queue[:size], queue[size:]
-        yield stacked([augmented(example(person, number), chance) for person, number in chosen])
+        pictures = [(person, number) for person in folk.people for number in range(len(person.parameters))]
+        chance = np.random.default_rng([seed, step])
+        examples = []
+        for turn in range(step * size, (step + 1) * size):
+            round_, place = divmod(turn, len(pictures))
+            order = np.random.default_rng([seed, round_, 1]).permutation(len(pictures))
+            examples.append(augmented(example(*pictures[order[place]]), chance))
+        yield stacked(examples)
 
 
 def optimisers(network: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
@@ -117,10 +124,11 @@ def _running_mean(mean: Any, now: Any, count: Tensor | int) -> None:
 
 def fit(
     network: Refiner,
-    draws: Iterator[Batch],
+    draws: Callable[[int], Iterator[Batch]],
     checkpoint: Path,
     *,
     steps: int,
+    seed: int = 1,
     rate: float = RATE,
     first: Refiner | None = None,
     save_every: int = 100,
@@ -128,23 +136,31 @@ def fit(
 ) -> Refiner:
     """Bring a network down the loss with a cosine rate; return the averaged one.
 
-    Where `checkpoint` exists the course goes on from there. At the time `stop_at` (s, as time.time gives it) the course
-    is cut short: the rate falls to its end within a tenth of the steps done.
+    `draws` gives the batches from a step on. Where `checkpoint` exists the course goes on from there. At the time
+    `stop_at` (s, as time.time gives it) the course is cut short: the rate falls to its end within a tenth of the steps
+    done.
+
+    Raises:
+        ValueError: the checkpoint cannot be read, or is of another network.
     """
     averaged = AveragedModel(network, multi_avg_fn=_running_mean)
     steppers = optimisers(network, rate)
     highest = [[group["lr"] for group in stepper.param_groups] for stepper in steppers]
     at = 0
     if checkpoint.exists():
-        saved = torch.load(checkpoint)
-        network.load_state_dict(saved["network"])
-        averaged.load_state_dict(saved["averaged"])
-        for stepper, state in zip(steppers, saved["optimisers"], strict=True):
-            stepper.load_state_dict(state)
+        saved = read_checkpoint(checkpoint)
+        try:
+            network.load_state_dict(saved["network"])
+            averaged.load_state_dict(saved["averaged"])
+            for stepper, state in zip(steppers, saved["optimisers"], strict=True):
+                stepper.load_state_dict(state)
+        except (RuntimeError, ValueError) as error:
+            raise _of_another(checkpoint, network.tier, error) from error
         at = int(saved["step"])
-        print(f"{checkpoint}: going on from step {at}", flush=True)
+        done = f"has done its {at} steps, {steps} are asked for: remove it to train anew"
+        print(f"{checkpoint}: {f'going on from step {at}' if at < steps else done}", flush=True)
     begun, seen = time.time(), 0.0
-    began_at = at
+    began_at, batch_from = at, draws(at)
     while at < steps:
         if time.time() > stop_at and steps > at + at // 10 + 1:
             steps = at + at // 10 + 1
@@ -154,7 +170,8 @@ def fit(
         for stepper, rates in zip(steppers, highest, strict=True):
             for group, top in zip(stepper.param_groups, rates, strict=True):
                 group["lr"] = top * share
-        batch = next(draws)
+        batch = next(batch_from)
+        torch.manual_seed(seed + at)  # of the channels left out: as it would be, had the course not been broken off
         with torch.autocast("cpu", torch.bfloat16):
             _, shown, before = refined(network, batch, first)
         shown, before = shown.float(), before.float()
@@ -199,21 +216,64 @@ def train(
     batch: int = BATCH,
     stop_at: float = math.inf,
 ) -> Refiner:
-    """Train a tier on people; `start` is a checkpoint whose averaged weights it begins with."""
+    """Train a tier on people; `start` is a checkpoint whose averaged weights it begins with.
+
+    Raises:
+        ValueError: a checkpoint cannot be read, or is of another network.
+    """
     torch.manual_seed(seed)
     network = Refiner(tier)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if start is not None:
-        network.load_state_dict(averaged_weights(start))
+        load_averaged(network, start)
     first = None if tier == "fast" else make_refiner("fast")
-    draws = batches(folk, batch, np.random.default_rng(seed))
-    return fit(network, draws, checkpoint, steps=steps, rate=rate, first=first, stop_at=stop_at)
+
+    def draws(step: int) -> Iterator[Batch]:
+        return batches(folk, batch, seed, step)
+
+    return fit(network, draws, checkpoint, steps=steps, seed=seed, rate=rate, first=first, stop_at=stop_at)
 
 
-def averaged_weights(checkpoint: Path) -> dict[str, Tensor]:
-    """The averaged weights of a checkpoint."""
-    averaged = torch.load(checkpoint)["averaged"]
-    return {name.removeprefix("module."): value for name, value in averaged.items() if name.startswith("module.")}
+def read_checkpoint(checkpoint: Path) -> dict[str, Any]:
+    """What `fit` has kept of a course.
+
+    Raises:
+        ValueError: there is no such file, or it is no checkpoint.
+    """
+    try:
+        saved = torch.load(checkpoint)
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{checkpoint}: is no readable checkpoint ({reason}): remove it, or name another") from error
+    if not isinstance(saved, dict) or not {"network", "averaged", "optimisers", "step"} <= set(saved):
+        raise ValueError(f"{checkpoint}: is no checkpoint of the refiner: name another file")
+    return saved
+
+
+def load_averaged(network: Refiner, checkpoint: Path) -> None:
+    """Give a network the averaged weights of a checkpoint.
+
+    Raises:
+        ValueError: the checkpoint cannot be read, or is of another network.
+    """
+    averaged = read_checkpoint(checkpoint)["averaged"]
+    own = {name.removeprefix("module."): value for name, value in averaged.items() if name.startswith("module.")}
+    try:
+        network.load_state_dict(own)
+    except RuntimeError as error:
+        raise _of_another(checkpoint, network.tier, error) from error
+
+
+def _of_another(checkpoint: Path, tier: str, error: Exception) -> ValueError:
+    reason = " ".join(str(error).split())[:200]
+    return ValueError(f"{checkpoint}: is not of today's {tier} network: remove it, or name another ({reason} ...)")
+
+
+def check_numbers(parser: argparse.ArgumentParser, options: argparse.Namespace, *names: str) -> None:
+    """Refuse a command's numbers below 1: a course of no steps would keep an untrained network's weights."""
+    for name in names:
+        if (value := getattr(options, name)) is not None and value < 1:
+            parser.error(f"--{name} is {value}, expected at least 1")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -232,22 +292,31 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--keep", action="store_true", help="keep the weights in export/face/weights")
     options = parser.parse_args(arguments)
+    check_numbers(parser, options, "steps", "batch", "threads")
+    if not options.rate > 0.0:
+        parser.error(f"--rate is {options.rate}, expected more than 0")
+    for name in options.without:
+        if not (options.people / "train" / name).is_dir():
+            parser.error(f"--without {name}: {options.people}/train holds nobody of that name")
     torch.set_num_threads(options.threads)
     stop_at = time.time() + 60.0 * options.minutes
     folk = Folk("train", options.people, options.without)
     if not folk.people:
         parser.error(f"{options.people}/train holds nobody; make them with: python -m export.face.people")
-    network = train(
-        options.tier,
-        folk,
-        options.checkpoint or CHECKPOINTS / f"refiner_{options.tier}.pt",
-        steps=options.steps or STEPS[options.tier],
-        seed=options.seed,
-        start=options.start,
-        rate=options.rate,
-        batch=options.batch,
-        stop_at=stop_at,
-    )
+    try:
+        network = train(
+            options.tier,
+            folk,
+            options.checkpoint or CHECKPOINTS / f"refiner_{options.tier}.pt",
+            steps=options.steps or STEPS[options.tier],
+            seed=options.seed,
+            start=options.start,
+            rate=options.rate,
+            batch=options.batch,
+            stop_at=stop_at,
+        )
+    except ValueError as error:
+        parser.error(str(error))
     if options.keep:
         print(f"kept {save_weights(network)}")
     return 0
