@@ -52,6 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--avatar", default="ada", metavar="NAME", help="default: %(default)s")
     parser.add_argument("--results", type=Path, default=ROOT / "perf" / "results", metavar="DIR")
     options = parser.parse_args(arguments)
+    if not 1.0 <= options.seconds < float("inf"):
+        parser.error(f"--seconds is {options.seconds:g}, expected 1 or more")
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "long.wav"

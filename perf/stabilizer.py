@@ -2,10 +2,11 @@
 
 The renderer's textures of recorded speech, with and without flicker laid over them, go through the stage's own class:
 
-- flicker: second differences of what the canvas shows, along the known motion, less those of the speech itself (in
-  speech the jaw opens within two frames, which is no flicker and must stay). With laid-over flicker of two kinds: white
-  noise, and detail that swims on the skin at half the resolution, as the output of a network does. And, where torch is
-  installed, what the learned renderer itself flickers beyond the layers that it betters, in each tier.
+- flicker: second differences in time, along the known motion, of what was laid over the speech, which is the shaky film
+  less the calm one, each behind the stabiliser or both without (in speech the jaw opens within two frames, which is no
+  flicker and must stay). Laid over are white noise, and detail that swims on the skin at half the resolution, as the
+  output of a network does. And, where torch is installed, what the learned renderer lays over the layers that it
+  betters, in each tier, where these hardly change: elsewhere it rightly changes with the mouth.
 - lag: a blink and a mouth that opens, stops and shuts, drawn with and without it; delay by the best match, depth of
   the closed lids, and what of the motion is still missing a frame later.
 - drift: the same seconds of speech over and over. Every round must end in the very same bits as the second.
@@ -53,6 +54,9 @@ TIERS: dict[str, str | None] = {"fast": None, "standard": "refiner_standard", "h
 LEAST = 0.01
 """Flicker below this is none, levels."""
 
+STILL = 1.0
+"""Second differences of what hardly changes are smaller, levels: nine tenths of a speaking mouth's canvas."""
+
 STEPS = 100
 """The delay is searched in so many parts of a frame."""
 
@@ -92,12 +96,15 @@ class Film(NamedTuple):
         )
         return np.asarray(moved, np.float32)
 
-    def second_differences(self, frames: Canvas) -> Floats:
-        """[n - 2, 256, 192]: how far each frame is from the mean of its neighbours, moved to where they are in it."""
-        pictures = [self.picture(*frame) for frame in zip(*frames, strict=True)]
+    def pictures(self, frames: Canvas) -> Floats:
+        """[n, 256, 192, 3], levels."""
+        return np.array([self.picture(*frame) for frame in zip(*frames, strict=True)])
+
+    def second_differences(self, pictures: Floats, flows: Floats) -> Floats:
+        """[n - 2, 256, 192]: how far each picture is from the mean of its neighbours, moved to where they are in it."""
         found = []
         for t in range(1, len(pictures) - 1):
-            around = [self.warp(pictures[s], *(frames.flows[t] - frames.flows[s])) for s in (t - 1, t + 1)]
+            around = [self.warp(pictures[s], *(flows[t] - flows[s])) for s in (t - 1, t + 1)]
             found.append(np.abs(2.0 * pictures[t] - around[0] - around[1]).mean(axis=2))
         return np.array(found)
 
@@ -193,13 +200,27 @@ def laid_over(frames: Canvas, noise: Floats) -> Canvas:
     return Canvas(textures, frames.flows)
 
 
-def flicker(film: Film, frames: Canvas, shaky: Canvas) -> tuple[float, float]:
-    """What shaky frames flicker beyond calm ones, without and with the stabiliser for both: levels, over the mouth."""
-    calm, before, calmed, after = (
-        float(film.second_differences(shown)[:, MOUTH_ROW:].mean())
-        for shown in (frames, shaky, steadied(frames)[0], steadied(shaky)[0])
+def flicker(film: Film, frames: Canvas, shaky: Canvas, most: float = np.inf) -> tuple[float, float]:
+    """How much flickers what was laid over frames, without and with the stabiliser for both: levels, over the mouth.
+
+    It is measured by itself: where the speech changes by more than it does, it hardly adds to the size of the sum.
+
+    Args:
+        film: of the avatar.
+        frames: of speech.
+        shaky: the same frames with something laid over them.
+        most: only where and when the frames' own second differences are smaller, levels.
+    """
+    plain = film.pictures(frames)
+    counts = film.second_differences(plain, frames.flows)[:, MOUTH_ROW:] < most
+    before, after = (
+        float(film.second_differences(laid, frames.flows)[:, MOUTH_ROW:][counts].mean())
+        for laid in (
+            film.pictures(shaky) - plain,
+            film.pictures(steadied(shaky)[0]) - film.pictures(steadied(frames)[0]),
+        )
     )
-    return before - calm, after - calmed
+    return before, after
 
 
 class Lag(NamedTuple):
@@ -270,15 +291,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     frames = render(preview, parameters)
 
     rows: list[tuple[str, Any]] = []
-    shaky = {}
+    flickers: dict[str, tuple[float, float]] = {}
     layers = layers_alone(preview, parameters)
     if layers is not None:
-        shaky = {tier: refined(bundle, frames, parameters, model) for tier, model in TIERS.items()}
+        for tier, model in TIERS.items():
+            flickers[tier] = flicker(film, layers, refined(bundle, frames, parameters, model), STILL)
     for name, make in FLICKER.items():
-        shaky[name] = laid_over(frames, make(frames, np.random.default_rng(1)))
-    for name, canvases in shaky.items():
-        calm = layers if name in TIERS and layers is not None else frames
-        before, after = flicker(film, calm, canvases)
+        flickers[name] = flicker(film, frames, laid_over(frames, make(frames, np.random.default_rng(1))))
+    for name, (before, after) in flickers.items():
         change = f" ({100 * (1 - after / before):.0f} % less)" if before > LEAST else ": nothing to speak of"
         rows.append((f"flicker, {name}", f"{before:.3f} -> {after:.3f} levels{change}"))
     for what, names, course in (

@@ -97,10 +97,10 @@ class Judge:
             print(report.line(row), flush=True)
         if "network" in rows:
             self.headlines["mouth_gain_db"] = by_row["fast"]["psnr_mouth"] - by_row["geometry"]["psnr_mouth"]
-            if "flicker" in by_row["network"]:
-                added = by_row["network"]["flicker"] - by_row["geometry"]["flicker"]
-                left = by_row["fast"]["flicker"] - by_row["steadied"]["flicker"]
-                self.headlines["network_flicker_removed_percent"] = 100.0 * (1.0 - left / added)
+            laid_over = judged.network_flicker()
+            if laid_over:
+                before, after = laid_over
+                self.headlines["network_flicker_removed_percent"] = 100.0 * (1.0 - after / before)
         for what in ("mouth", "eyes"):
             examples = [one for one in judged.examples if ("lids" in one[0]) == (what == "eyes")]
             if examples:

@@ -37,6 +37,7 @@ class AgainstTruth:
         self._rows = list(rows)
         self._people: dict[str, dict[str, PictureMeasures]] = {}
         self._time: dict[str, list[dict[str, float]]] = {row: [] for row in (STILL, *rows, TRUTH)}
+        self._network_flicker: list[tuple[float, float, int]] = []
         self._seen: dict[str, list[dict[str, Floats]]] = {row: [] for row in READ_BACK}
         self._asked: list[NDArray[np.float32]] = []
         self.examples: list[tuple[str, dict[str, Image]]] = []
@@ -79,6 +80,8 @@ class AgainstTruth:
     def _over_time(
         self, person: Person, film: Film, parts: Mapping[str, list[Image]], drawn: list[dict[str, Drawn]]
     ) -> None:
+        if {"geometry", "steadied", "network", "fast"} <= set(self._rows):
+            self._network_flicker.append((*self._laid_over(person, drawn), len(drawn)))
         motion = TruthMotion(film.frames)
         flows = [one[self._rows[0]].flow for one in drawn]
         mouth = person.regions["mouth"][CANVAS_IN_FRAME]
@@ -97,6 +100,28 @@ class AgainstTruth:
                     "frames": float(len(frames)),
                 }
             )
+
+    def _laid_over(self, person: Person, drawn: list[dict[str, Drawn]]) -> tuple[float, float]:
+        """Flicker of what the network lays over the geometry where that is still, without and with the stabiliser.
+
+        As in perf.stabilizer.flicker, of the canvas before it is rounded to levels: what flickers a little hardly adds
+        to the flicker of a mouth that speaks, and the difference of both films' would tell too little of it.
+        """
+        from perf.stabilizer import STILL, Film
+
+        canvas_film = Film.of(np.asarray(person.avatar["AVATAR_PHOTO"]))
+        flows = np.array([one["geometry"].flow for one in drawn])
+        shown = {
+            row: np.array([canvas_film.picture(one[row].texture, one[row].flow) for one in drawn])
+            for row in ("geometry", "steadied", "network", "fast")
+        }
+        mouth = person.regions["mouth"][CANVAS_IN_FRAME]
+        counts = canvas_film.second_differences(shown["geometry"], flows)[:, mouth] < STILL
+        before, after = (
+            float(canvas_film.second_differences(shown[row] - shown[under], flows)[:, mouth][counts].mean())
+            for row, under in (("network", "geometry"), ("fast", "steadied"))
+        )
+        return before, after
 
     def _keep_examples(self, person: Person, film: Film, parts: Mapping[str, list[Image]]) -> None:
         """Of each film the frames where most is asked of the mouth, and where the lids are lowest."""
@@ -141,6 +166,13 @@ class AgainstTruth:
             for key in films[0]
             if key != "frames"
         }
+
+    def network_flicker(self) -> tuple[float, float] | None:
+        """What the network flickers over the mouth, without and with the stabiliser, levels; None without a film."""
+        if not self._network_flicker:
+            return None
+        before, after, frames = zip(*self._network_flicker, strict=True)
+        return float(np.average(before, weights=frames)), float(np.average(after, weights=frames))
 
     def by_person(self) -> list[dict[str, Any]]:
         """PSNR of mouth and eyes by person and row."""

@@ -23,7 +23,7 @@ class Target(NamedTuple):
 TARGETS: Final = (
     Target("mouth_gain_db", 3.0, True, "the mouth of held-back people, row fast over row geometry"),
     Target("flicker_removed_percent", 50.0, True, "by the stabiliser, of flicker laid over recorded speech"),
-    Target("network_flicker_removed_percent", 50.0, True, "of what the network adds in the held-back people's films"),
+    Target("network_flicker_removed_percent", 50.0, True, "of what the network lays over the mouth where it is still"),
     Target("lip_lag_ms", 5.0, False, "that the stabiliser adds to lips and lids, either way"),
     Target("seam_levels", 2.0, False, "worst step along the canvas's border beyond the portrait's own"),
     Target("fast_frame_ms", 12.0, False, "geometry, renderer, stabilizer and compositor on two threads"),

@@ -115,15 +115,17 @@ def by_speaker(judge: Judge, group: str, voices: Voices, sexes: dict[str, str]) 
 
 
 def conditions(judge: Judge, clips: Sequence[Clip]) -> None:
-    """Add the rows of all that may happen to the sound; every second clip stands for all."""
+    """Add the rows of all that may happen to the sound; every second clip stands for all.
+
+    Other talkers are the other clips: a single one has none.
+    """
     group = "Conditions, on every second clip"
     half = clips[::2]
     judge.voices(group, "clean, the same clips", half, sure=True)
     cases: list[tuple[str, Condition]] = [
         ("white noise 15 dB below", with_noise(15)),
         ("pink noise 10 dB below", with_noise(10, 0.5)),
-        ("six talkers 15 dB below", with_babble(15, clips)),
-        ("six talkers 10 dB below", with_babble(10, clips)),
+        *((f"six talkers {below} dB below", with_babble(below, clips)) for below in (15, 10) if len(clips) > 1),
         ("telephone, 8 kHz mu-law", telephone),
         ("small room, 0.3 s", with_reverberation(0.3)),
         ("large room, 0.6 s", with_reverberation(0.6)),
@@ -157,13 +159,17 @@ def baselines(judge: Judge, repository: Path, clips: Sequence[Clip]) -> None:
     ):
         still = np.concatenate([lips_of(faces_of(room)).motion for room in rooms()])
         judge.add(group, name, clips, [lips_of(faces_of(clip.audio)) for clip in clips], still=still)
-    judge.add(group, "another clip's mouth", clips, [lips_of(face) for face in exchanged([*map(judge.faces, clips)])])
+    if len(clips) > 1:
+        others = exchanged([*map(judge.faces, clips)])
+        judge.add(group, "another clip's mouth", clips, [lips_of(face) for face in others])
+    resting = np.zeros_like(judge.still)  # who is told the phonemes is told that nobody speaks in the rooms
     try:
-        judge.add(group, "told the phonemes", clips, [lips_of(phoneme_faces(clip)) for clip in clips])
+        told = [lips_of(phoneme_faces(clip)) for clip in clips]
+        judge.add(group, "told the phonemes", clips, told, still=resting)
         told = [lips_of(phoneme_faces(jittered(clip, 0.010))) for clip in clips]
-        judge.add(group, "told them 10 ms wrong", clips, told)
+        judge.add(group, "told them 10 ms wrong", clips, told, still=resting)
         told = [lips_of(phoneme_faces(jittered(clip, 0.020))) for clip in clips]
-        judge.add(group, "told them 20 ms wrong", clips, told)
+        judge.add(group, "told them 20 ms wrong", clips, told, still=resting)
     except ImportError as error:
         print(f"the mouth that is told the phonemes: left out: {error}", file=sys.stderr)
 
@@ -227,9 +233,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=Path("perf/results"), metavar="DIR")
     options = parser.parse_args(arguments)
 
-    splits, sexes = aligned(options)
+    try:
+        splits, sexes = aligned(options)
+    except (ImportError, OSError, ValueError) as error:
+        parser.error(str(error))
     judged = "clips" if options.clips else "dev" if options.quick else "test"
-    if not splits.get(judged):
+    if not any(splits.get(judged, {}).values()):
         parser.error(f"no recording of {judged!r} could be fetched and aligned: see above")
     voices = splits[judged]
     clips = flat(voices)
@@ -258,6 +267,7 @@ def main(arguments: list[str] | None = None) -> int:
     result = {
         "machine": machine.describe(),
         "date": datetime.date.today().isoformat(),
+        "own": options.clips is not None,
         "judged_on": f"{titles[judged].lower()} ({', '.join(voices)})",
         "targets": targets,
         "still": still,

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
+import soundfile
 
 from export.speech.aligner import Aligner, Phonemes, fault_of
 from export.speech.feature_cache import whole
@@ -37,10 +41,19 @@ class Alignments:
         self._aligner: Aligner | None = None
 
     def clips(self, entries: Iterable[tuple[Path, str]], language: str = "en-us") -> list[Clip]:
-        """Return the clips of (sound file, its words); one that does not align is left out, with a line on stderr."""
+        """Return the clips of (sound file, its words).
+
+        One that cannot be read, whose words nobody can know for certain, or that does not align, is left out, with a
+        line on stderr.
+        """
         found = []
         for path, text in entries:
-            audio = read_audio(path)
+            try:
+                audio = _heard(path)
+                _check_words(text)
+            except (soundfile.LibsndfileError, ValueError) as error:
+                print(f"{path.parent.name}/{path.name}: left out: {error}", file=sys.stderr)
+                continue
             key = hashlib.sha256(audio.tobytes() + f"1 {language} {text}".encode()).hexdigest()[:24]
             if key not in self._kept:
                 self._kept[key] = self._align(audio, text, language)
@@ -62,3 +75,17 @@ class Alignments:
         except ValueError as error:
             return str(error)
         return fault_of(audio, phonemes) or phonemes
+
+
+def _heard(path: Path) -> Audio:
+    audio = read_audio(path)
+    if not np.isfinite(audio).all():
+        raise ValueError("it has samples that are no numbers")
+    return audio
+
+
+def _check_words(text: str) -> None:
+    """A number is read in many ways: left out, it would lend its sound to the words beside it."""
+    number = re.search(r"\d+", text)
+    if number:
+        raise ValueError(f"its words have the number {number.group()}, expected numbers to be written as words")

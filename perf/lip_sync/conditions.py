@@ -13,6 +13,7 @@ import soxr
 from facestream.contract import SAMPLE_RATE
 
 from export.speech.lossy import coded
+from export.speech.phonemes import classes_of
 from perf.lip_sync.alignment import Clip
 from perf.lip_sync.recordings import Audio
 from perf.lip_sync.still import coloured
@@ -27,8 +28,12 @@ def with_gain(decibels: float) -> Condition:
 
 
 def _spoken_level(clip: Clip) -> float:
-    """RMS between the first and the last phoneme: what silence is around must not make the speech louder than it is."""
-    start, end = (int(second * SAMPLE_RATE) for second in (clip.phonemes[0][1], clip.phonemes[-1][2]))
+    """RMS from the first sound to the last: the silence around must not make the speech softer than it is.
+
+    The aligner tells silence as a phoneme, too.
+    """
+    said = [phoneme for phoneme in clip.phonemes if classes_of(phoneme[0], "arpabet") != ("silence",)]
+    start, end = (int(second * SAMPLE_RATE) for second in (said[0][1], said[-1][2])) if said else (0, 0)
     spoken = clip.audio[start:end] if end > start else clip.audio
     return float(np.sqrt((spoken.astype(np.float64) ** 2).mean()))
 

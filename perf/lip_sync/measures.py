@@ -27,7 +27,7 @@ CLOSED_SHARE: Final = 0.15
 NEAR_SHARE: Final = 0.5
 """A lower lip can only be at the teeth below this part."""
 CONTACT: Final = 0.12
-"""Least contact (perf.lip_sync.lips) that counts: a third of what the articulation gives a full f."""
+"""Least contact (perf.lip_sync.lips) that counts: a fifth of what the articulation gives a full f."""
 OPEN_VOWEL_SECONDS: Final = 0.06
 """Shorter vowels are reduced ones: nobody opens for them."""
 SHIFTS: Final = np.arange(-40, 41) * 0.005
@@ -35,7 +35,8 @@ SHIFTS: Final = np.arange(-40, 41) * 0.005
 DRAWS: Final = 500
 
 CLOSE_VOWELS: Final = frozenset({"IY", "IH", "UW", "UH"})
-ROUNDED: Final = frozenset({"UW", "UH", "OW", "w"})
+ROUNDED: Final = frozenset({("UW",), ("UH",), ("AO", "UW"), ("w",)})
+"""u, o (in ARPAbet a diphthong) and w, as what `classes_of` makes of them."""
 SPREAD: Final = frozenset({"IY", "IH", "EY", "EH"})
 PARTED: Final = frozenset({"alveolar", "nasal", "lateral", "velar"})
 """Consonants that the tongue makes behind open lips: t, d, n, l, k, g, ng."""
@@ -45,8 +46,8 @@ SHARES: Final = ("pbm_closed", "open_vowels_closed", "tongue_closed", "fv_contac
 
 
 def wanted(phonemes: Phonemes, times: Floats) -> tuple[Floats, Floats]:
-    """Coarticulated lip gap and width of the aligned phonemes at `times`."""
-    fine = np.arange(0.0, times[-1] + 0.5, 1 / 240)
+    """Coarticulated lip gap and width of the aligned phonemes at `times`, of any shape."""
+    fine = np.arange(0.0, times.max() + 0.5, 1 / 240)
     shapes, _ = curves(segments(phonemes, "arpabet"), fine)
     return np.interp(times, fine, shapes[0]), np.interp(times, fine, shapes[1])
 
@@ -80,7 +81,10 @@ class _Tally:
         times = frame_times(len(lips.gap))
         spoken = (times >= clip.phonemes[0][1]) & (times <= clip.phonemes[-1][2])
         want, want_width = wanted(clip.phonemes, times)
-        self.gap = np.array([_sums(np.interp(times + s, times, lips.gap)[spoken], want[spoken]) for s in SHIFTS])
+        # The wanted curve is moved, which is known at any time. Frames put between the shown ones would be their means,
+        # which tremble less and so fit better: a mouth in time would be told late or early by up to half a frame.
+        moved = wanted(clip.phonemes, times[None] - SHIFTS[:, None])[0]
+        self.gap = np.array([_sums(lips.gap[spoken], shifted[spoken]) for shifted in moved])
         self.width = _sums(lips.width[spoken], want_width[spoken])
         self.shake = np.array([_bend(lips.gap), _bend(want)])  # [shown or wanted, frames, sum, squares, bends, squares]
         quiet = np.zeros(len(lips.motion), bool)
@@ -123,7 +127,7 @@ class _Tally:
                 best = int(np.argmax(contact))
                 self.others.append((float(contact[best]), float(gap[best])))
             middle = (times >= start) & (times < end)
-            if middle.any() and ROUNDED.issuperset(kinds):
+            if middle.any() and kinds in ROUNDED:
                 self.rounded.append(float(lips.width[middle].min()))
             elif middle.any() and SPREAD.issuperset(kinds):
                 self.spread.append(float(lips.width[middle].max()))
@@ -209,7 +213,8 @@ def measure(
     Args:
         clips: at least one.
         lips: one for each, as many frames as fit into the clip.
-        still_motion: mouth motion of each frame of sounds that nobody speaks; it counts with the clips' silences.
+        still_motion: mouth motion of each frame of sounds that nobody speaks: with the clips' own pauses it makes
+            silence_motion_percent, which is None without; pause_motion_percent is of the pauses alone.
         intervals: add "intervals": {figure: [low, high]}, 95 % by bootstrap over the clips.
     """
     tallies = [_Tally(clip, shown) for clip, shown in zip(clips, lips, strict=True)]
@@ -228,10 +233,10 @@ def measure(
     found: dict[str, Any] = {name: _plain(value) for name, value in _figures(*sums).items()}
 
     moving = sums[5][0] / max(sums[5][1], 1)
-    quiet, frames = sums[4]
-    if still_motion is not None:
-        quiet, frames = quiet + still_motion.sum(), frames + len(still_motion)
-    found["silence_motion_percent"] = _plain(100 * quiet / frames / moving) if frames and moving else None
+    found["silence_motion_percent"] = None
+    if still_motion is not None and moving:
+        quiet, frames = sums[4] + (still_motion.sum(), len(still_motion))
+        found["silence_motion_percent"] = _plain(100 * quiet / frames / moving)
     found["motion_per_frame"] = float(moving)
 
     def listed(name: str) -> list[Any]:

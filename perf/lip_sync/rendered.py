@@ -341,7 +341,12 @@ def main() -> int:
     alignments = Alignments(options.work / "alignments.json")
     sets: dict[str, list[Clip]] = {}
     if options.clips:
-        sets["clips"] = alignments.clips(folder_set(options.clips))
+        try:
+            sets["clips"] = alignments.clips(folder_set(options.clips))
+        except (ImportError, OSError, ValueError) as error:
+            parser.error(str(error))
+        if not sets["clips"]:
+            parser.error(f"--clips is {options.clips}, of which no recording could be aligned: see above")
     else:
         for speaker in fetch(options.work):
             if speaker.split in options.splits and speaker.language.startswith("en"):

@@ -25,12 +25,19 @@ COLUMNS: Final = (
     ("open/close", "open_vowels_auc", "{:.2f}"),
     ("rounding", "rounding_auc", "{:.2f}"),
     ("lag ms", "lag_ms", "{:+.0f}"),
+    ("pauses %", "pause_motion_percent", "{:.1f}"),
     ("still %", "silence_motion_percent", "{:.2f}"),
     ("jitter", "jitter", "{:.2f}"),
     ("p, b, m", "bilabials", "{:.0f}"),
     ("s", "seconds", "{:.0f}"),
 )
 """Heading, figure and form."""
+
+FETCHED: Final = (
+    "Who speaks is said in [`recordings.py`](../../lip_sync/recordings.py); "
+    "no network was trained on any of these voices."
+)
+OWN: Final = "The recordings were given by `--clips`: whether a network was trained on them, the judge cannot know."
 
 
 def cells(row: Row) -> list[str]:
@@ -64,8 +71,8 @@ def markdown(report: Mapping[str, Any]) -> str:
     machine = report["machine"]
     lines += [
         f"`python -m perf.lip_sync`, {report['date']}, {machine['processor']}, {machine['cores']} cores. What the "
-        "columns mean and who speaks is said in [`perf/lip_sync`](../../lip_sync/__init__.py) and "
-        "[`recordings.py`](../../lip_sync/recordings.py). No network was trained on any of these voices.",
+        "columns mean is said in [`perf/lip_sync`](../../lip_sync/__init__.py). "
+        + (OWN if report.get("own") else FETCHED),
         "",
         f"The targets are judged on: {report['judged_on']}.",
         "",

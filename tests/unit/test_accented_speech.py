@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from export.motion.accented_speech import AccentedUtterance, Syllable, texts, transfer
 
@@ -41,3 +42,17 @@ def test_texts_are_endless_and_the_same_for_a_seed() -> None:
     first, again = ([next(lines) for _ in range(50)] for lines in (texts(3), texts(3)))
     assert first == again
     assert any(line.endswith("?") for line in first)
+
+
+def test_scores_that_are_alike_tell_nothing() -> None:
+    """Pitch is 0 in every unvoiced syllable: counted as wrong, those made pitch alone look worse than guessing."""
+    pytest.importorskip("torch")
+    from export.motion.prosody_network import area_under_curve
+
+    accented = np.array([True, False, True, False, False])
+    assert area_under_curve(np.zeros(5), accented) == 0.5
+    assert area_under_curve(np.array([2.0, 1.0, 3.0, 0.0, 1.0]), accented) == 1.0
+    draw = np.random.default_rng(0)
+    scores, truth = draw.integers(0, 4, 60).astype(float), draw.random(60) < 0.4
+    above = scores[truth][:, None] - scores[~truth][None]
+    assert area_under_curve(scores, truth) == pytest.approx((above > 0).mean() + 0.5 * (above == 0).mean())

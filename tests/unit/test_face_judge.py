@@ -331,6 +331,25 @@ def test_people_count_alike_and_their_errors_are_averaged_before_decibels() -> N
     assert table["truth"]["flicker"] == table["geometry"]["flicker_off_truth"] == 0.0
 
 
+def test_the_networks_flicker_is_told_by_itself_beside_a_mouth_that_moves() -> None:
+    """Told by what it adds to the flicker of the speech, the stabiliser took away more of it than it does."""
+    rows = ["geometry", "steadied", "network", "fast"]
+    flow = np.zeros((2, canvas.CANVAS_HEIGHT, canvas.CANVAS_WIDTH), np.float32)
+    drawn = []
+    for number in range(6):
+        mouth = np.zeros((4, canvas.CANVAS_HEIGHT, canvas.CANVAS_WIDTH), np.float32)
+        mouth[:3, :, 96:] = 100.0 * (number % 3)  # half of it is never still
+        drawn.append({row: Drawn(np.zeros((512, 512, 3), np.uint8), mouth.copy(), flow) for row in rows})
+        drawn[-1]["network"].texture[:3] += number % 2
+        drawn[-1]["fast"].texture[:3] += 0.25 * (number % 2)
+    judged = AgainstTruth(Painter({}), rows)  # type: ignore[arg-type]
+    person = somebody("one", [texture(3, FRAME_HEIGHT, FRAME_WIDTH)] * 6)
+    person.avatar["AVATAR_PHOTO"] = np.zeros((3, 512, 512), np.uint8)
+    assert judged.network_flicker() is None
+    judged._over_time(person, person.films[0], dict.fromkeys(rows, person.films[0].frames), drawn)
+    assert judged.network_flicker() == pytest.approx((2.0, 0.5))
+
+
 def test_closures_are_those_that_were_asked_for_and_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """A p that lasts three frames is closed if one of them is; the worst of them is told in pixels."""
     gaps = [5.0, 0.4, 5.0, 5.0, 2.5, 5.0, 5.0, 0.0]

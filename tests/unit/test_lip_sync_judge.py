@@ -8,6 +8,8 @@ from facestream.contract import CHUNK_SAMPLES, SAMPLE_RATE
 from facestream.parameters import ARKIT, INDEX
 
 from perf.lip_sync import Audio, Clip, Floats, frame_times, judge, loudness_faces, wanted_gap, with_gain
+from perf.lip_sync.__main__ import conditions
+from perf.lip_sync.conditions import Condition
 
 PHONEMES = [
     ("SIL", 0.0, 0.5),
@@ -78,6 +80,24 @@ def test_gain_changes_the_level_alone() -> None:
     louder = with_gain(6.0)(CLIP)
     assert louder.phonemes == CLIP.phonemes
     assert louder.audio[0] / CLIP.audio[0] == pytest.approx(10 ** (6 / 20))
+
+
+def test_a_folder_of_one_recording_is_judged_without_other_talkers() -> None:
+    """Of nobody else's voice the babble was 0 / 0, and the judge broke off after minutes."""
+    heard = {}
+
+    class Ear:
+        def voices(self, group: str, case: str, clips: list[Clip], sure: bool = False) -> None:
+            pass
+
+        def heard(self, group: str, case: str, clips: list[Clip], condition: Condition) -> None:
+            heard[case] = condition(clips[0]).audio
+
+    conditions(Ear(), [CLIP])  # type: ignore[arg-type]
+    assert len(heard) == 11
+    assert all(np.isfinite(audio).all() for audio in heard.values())
+    conditions(Ear(), [CLIP, CLIP._replace(audio=0.5 * CLIP.audio)])  # type: ignore[arg-type]
+    assert np.isfinite(heard["six talkers 10 dB below"]).all()
 
 
 def test_the_baseline_opens_with_loudness() -> None:

@@ -70,6 +70,26 @@ def test_a_late_mouth_is_told_how_late_it_is(frames: int) -> None:
     assert found["lip_gap_r"] < found["best_lag_r"]
 
 
+@pytest.mark.parametrize("late", [-0.010, 0.0, 0.005, 0.020])
+def test_a_trembling_mouth_is_told_no_other_lag_than_a_calm_one(late: float) -> None:
+    """Between two frames their mean trembles less and fits better: every mouth was told 5 to 15 ms that it had not."""
+    clips = [clip(0.011 * index) for index in range(12)]
+    noise = np.random.default_rng(0)
+    lips = []
+    for one in clips:
+        gap, _ = wanted(one.phonemes, frame_times(len(one.audio) // CHUNK_SAMPLES) - late)
+        lips.append(ideal(one)._replace(gap=gap + 0.15 * noise.standard_normal(len(gap))))
+    assert measure(clips, lips)["lag_ms"] == pytest.approx(1000 * late, abs=5)
+
+
+def test_a_spread_o_is_counted_among_the_rounded() -> None:
+    """ARPAbet's o is a diphthong: whatever the mouth did on it was passed over."""
+    said = clip()._replace(phonemes=[("OW", 0.5, 0.8), ("IY", 0.8, 1.1), ("UW", 1.1, 1.4)])
+    times = frame_times(len(said.audio) // CHUNK_SAMPLES)
+    width = np.select([times < 0.8, times < 1.1], [0.9, 0.5], -0.8)
+    assert measure([said], [ideal(said)._replace(width=width)])["rounding_auc"] == pytest.approx(0.5)
+
+
 def test_a_mouth_that_shuts_on_everything_gets_no_praise_for_its_closures() -> None:
     """Without the counter-figures, never opening would be the best way to close on p, b and m."""
     right = ideal(clip())
@@ -100,6 +120,7 @@ def test_motion_in_silence_is_told_in_percent_of_that_in_speech() -> None:
     found = measure([clip()], [restless], np.full(100_000, 0.002))
     assert found["pause_motion_percent"] == pytest.approx(100.0)
     assert found["silence_motion_percent"] == pytest.approx(1.0, abs=0.05)
+    assert measure([clip()], [restless])["silence_motion_percent"] is None  # of rooms that nobody listened to
 
 
 def test_intervals_hold_the_figure_and_are_wide_where_clips_differ() -> None:

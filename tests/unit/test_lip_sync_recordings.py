@@ -14,7 +14,9 @@ from facestream.contract import SAMPLE_RATE
 
 from export.speech.aligner import fault_of
 from export.speech.pronunciation import arpabet, pronounce
-from perf.lip_sync import recordings
+from perf.lip_sync import folder_set, recordings
+from perf.lip_sync.__main__ import main
+from perf.lip_sync.alignment import Alignments
 from perf.lip_sync.recordings import SPEAKERS, SPLITS, Speaker, every, fetch, game, spaced
 
 
@@ -110,6 +112,52 @@ def test_each_word_is_pronounced_as_if_it_stood_alone() -> None:
         pronounce(["amis", "..."], "fr")
     with pytest.raises(ValueError, match="'qqq'"):
         pronounce(["amis"], "qqq")
+
+
+def test_a_folder_is_taken_whatever_wrote_its_endings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Recorders write REC1.WAV: the judge heard none of them, and said nothing of those without words."""
+    for name in ("REC1.WAV", "REC2.WAV", "c.flac", "alone.wav"):
+        soundfile.write(tmp_path / name, np.zeros(100, np.float32), 8000, format=name.rpartition(".")[2].upper())
+    for name in ("REC1.txt", "REC2.TXT", "c.txt", "notes.txt"):
+        (tmp_path / name).write_text(f"{name} says")
+    found = {path.name: words for path, words in folder_set(tmp_path)}
+    assert found == {"REC1.WAV": "REC1.txt says", "REC2.WAV": "REC2.TXT says", "c.flac": "c.txt says"}
+    assert "alone.wav: left out: there is no alone.txt" in capsys.readouterr().err
+    (tmp_path / "c.txt").write_bytes("grün".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"c\.txt is no text in UTF-8"):
+        folder_set(tmp_path)
+
+
+def test_recordings_that_cannot_be_judged_are_named_and_the_others_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One broken file ended the judgement of a hundred; a number in figures lent its sound to the words beside it."""
+    said: list[tuple[str, float, float]] = [("AA", 0.0, 1.0)]
+    monkeypatch.setattr(Alignments, "_align", lambda self, audio, text, language: said)
+    sound = np.full(SAMPLE_RATE, 0.1, np.float32)
+    soundfile.write(tmp_path / "good.wav", sound, SAMPLE_RATE)
+    soundfile.write(tmp_path / "number.wav", sound, SAMPLE_RATE)
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    soundfile.write(tmp_path / "nan.wav", np.where(np.arange(len(sound)) == 9, np.nan, sound), SAMPLE_RATE, "FLOAT")
+    entries = [(tmp_path / f"{name}.wav", "ah") for name in ("broken", "nan", "good")]
+    alignments = Alignments(tmp_path / "alignments.json")
+    assert [clip.name for clip in alignments.clips([*entries, (tmp_path / "number.wav", "ah 20")])] == ["good"]
+    told = capsys.readouterr().err
+    assert "broken.wav: left out: Error opening" in told
+    assert "nan.wav: left out: it has samples that are no numbers" in told
+    assert "number.wav: left out: its words have the number 20, expected numbers to be written as words" in told
+
+
+def test_a_folder_that_is_none_is_told_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(SystemExit):
+            main(["--clips", str(folder), "--work", str(tmp_path / "work")])
+        assert f"{folder}" in capsys.readouterr().err.splitlines()[-1]
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    (tmp_path / "broken.txt").write_text("nothing is left")
+    with pytest.raises(SystemExit):
+        main(["--clips", str(tmp_path), "--work", str(tmp_path / "work")])
+    assert "no recording of 'clips' could be fetched and aligned: see above" in capsys.readouterr().err
 
 
 def test_a_transcript_that_leaves_words_out_is_not_believed() -> None:

@@ -57,3 +57,5 @@ def test_the_page_says_what_was_missed_how_sure_it_is_and_what_was_not_seen(tmp_
     assert "| clean | 0.910 | 50% | - |" in page
     assert "| music | 1.23 |" in page
     assert json.loads((tmp_path / "sync.json").read_text())["rows"][0]["lip_gap_r"] == 0.91
+    assert "no network was trained on any of these voices" in page
+    assert "no network was trained" not in report.markdown(whole | {"own": True})  # of recordings that somebody brought

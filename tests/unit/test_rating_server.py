@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
@@ -250,6 +251,13 @@ def test_the_form_loads_nothing_from_elsewhere(server: ThreadingHTTPServer) -> N
         assert headers["Content-Security-Policy"].startswith("default-src 'self'")
         assert b"http://" not in body
         assert b"https://" not in body
+
+
+def test_no_button_is_disabled_with_the_keys_in_it(server: ThreadingHTTPServer) -> None:
+    """In Firefox the focus of a disabled button takes every key: who begins, or goes on by Next, could not answer."""
+    form = ask(server, "GET", "/form.js")[1].decode()
+    assert form.count(".disabled = ") == 1
+    assert re.search(r"if \(!may\) byId\(id\)\.blur\(\);\s+byId\(id\)\.disabled = !may;", form)
 
 
 # ---- what a rater is shown

@@ -13,7 +13,7 @@ from facestream.parameters import INDEX, PARAMETERS
 from export.ensembles import REPOSITORY
 
 pytest.importorskip("openvino")
-from perf.stabilizer import BLINK, FLICKER, JAW, Film, drift, flicker, lag, laid_over, render
+from perf.stabilizer import BLINK, FLICKER, JAW, MOUTH_ROW, Canvas, Film, drift, flicker, lag, laid_over, render
 
 AVATAR = min((REPOSITORY / "avatar_store" / "avatars").glob("*.avatar"))
 
@@ -39,6 +39,22 @@ def test_movement_is_neither_late_nor_less(
     assert abs(found.milliseconds) < 5.0
     assert 0.97 < found.depth < 1.03
     assert found.missing < 0.08
+
+
+@pytest.mark.parametrize("opens", [0.0, 0.35])
+def test_flicker_is_told_as_large_as_it_is_whatever_the_mouth_does(
+    preview: FacePreview, film: Film, opens: float
+) -> None:
+    """Under speech that changes by more it was told as half of itself or less, and its rest as less still."""
+    parameters = np.zeros((8, len(PARAMETERS)), np.float32)
+    parameters[::2, INDEX["jawOpen"]] = opens
+    frames = render(preview, parameters)
+    noise = np.zeros((len(parameters), 3, *frames.flows.shape[2:]), np.float32)
+    noise[1::2] = 0.3  # levels, in every second frame: its second differences are twice as large
+    around_mouth = laid_over(Canvas(np.zeros_like(frames.textures), frames.flows), noise).textures[1, 0, MOUTH_ROW:]
+    before, after = flicker(film, frames, laid_over(frames, noise))
+    assert before == pytest.approx(2.0 * around_mouth.mean(), rel=0.05)
+    assert after < before
 
 
 def test_flicker_is_halved_and_nothing_drifts_while_the_mouth_moves(preview: FacePreview, film: Film) -> None:

@@ -54,7 +54,7 @@ function ready() {
   byId("narrow").hidden = wide;
   byId("narrow").textContent = `This window is ${window.innerWidth} pixels wide, and the films need ${NARROWEST}. ` +
     "Make it wider, zoom out, or take a larger screen: on a small one the films look better than they are.";
-  byId("begin").disabled = !wide || !byId("consent").checked;
+  allow("begin", wide && byId("consent").checked);
 }
 
 async function ask(path, said) {
@@ -66,13 +66,19 @@ async function ask(path, said) {
   return body;
 }
 
+// Firefox gives the keys to nobody while a button that is disabled has the focus.
+function allow(id, may) {
+  if (!may) byId(id).blur();
+  byId(id).disabled = !may;
+}
+
 function problem(text) {
   byId("problem").hidden = !text;
   byId("problem").textContent = text || "";
 }
 
 async function begin() {
-  byId("begin").disabled = true; // a second click would make a second rater
+  allow("begin", false); // a second click would make a second rater
   problem("");
   try {
     const state = await ask("/api/session", { consent: true, rater: remembered() });
@@ -217,7 +223,7 @@ function refresh() {
   byId("hint").textContent = plays === 0
     ? (blocked ? "Press play to watch." : "Watch to the end; you may answer meanwhile.")
     : now === "preference" ? "← ↓ → choose" : now ? "1 to 5 choose, backspace goes back" : "";
-  byId("send").disabled = !complete() || sending;
+  allow("send", complete() && !sending);
 }
 
 async function send() {
