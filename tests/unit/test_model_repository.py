@@ -81,8 +81,7 @@ def test_stateful_stages_forget_alike(name: str) -> None:
 def test_starts_that_are_refused_keep_nobody_waiting(name: str) -> None:
     """Triton keeps a refused START's place until it is idle, and has whoever finds none wait without a word."""
     places = STATEFUL[name].sequence_batching.oldest.max_candidate_sequences
-    refuses = name in ("avatar_store", "audio_frontend")  # the others see what these two have let in
-    assert places >= (6000 * contract.SEQUENCE_IDLE_SECONDS if refuses else 10 * contract.MAX_SESSIONS)
+    assert places >= 6000 * contract.SEQUENCE_IDLE_SECONDS
 
 
 @pytest.mark.parametrize("name", NEURAL)

@@ -42,7 +42,7 @@ class Style(NamedTuple):
 STYLES: dict[str, Style] = {
     "neutral": Style({}),
     "happy": Style(
-        {"mouthSmile": 0.80, "cheekSquint": 0.75, "eyeSquint": 0.40, "mouthDimple": 0.20, "browOuterUp": 0.12},
+        {"mouthSmile": 0.80, "cheekSquint": 0.75, "eyeSquint": 0.40, "browOuterUp": 0.12},
         carriage=(0.0, -0.020, 0.010, 0.0, 0.0, 0.004),
         liveliness=1.25,
         blinks=1.1,
@@ -93,7 +93,8 @@ STYLES: dict[str, Style] = {
         averted=(0.08, 0.03),
     ),
     "contemptuous": Style(
-        {"mouthSmileLeft": 0.70, "mouthDimpleLeft": 0.65, "mouthLeft": 0.10, "cheekSquintLeft": 0.35}
+        # A deeper dimple beside the smile is drawn as a bruise on the cheek.
+        {"mouthSmileLeft": 0.70, "mouthDimpleLeft": 0.20, "mouthLeft": 0.10, "cheekSquintLeft": 0.35}
         | {"eyeSquint": 0.25, "eyeBlink": 0.10, "browOuterUpRight": 0.35},
         carriage=(0.0, -0.040, 0.030, 0.0, 0.0, 0.0),
         liveliness=0.8,

@@ -115,7 +115,8 @@ def _share_raised(feeling: NDArray[np.float64]) -> float:
     parting = np.maximum(feeling * _PARTING, 0.0)
     parting[_JAW] = 0.0
     left = float(parting.sum()) + _LOWER_LIP_MOST * PARTING_MM["mouthShrugLower"]
-    return max(1.0 - left / float(parting[[*_NOSE_AT, *_RAISING_AT]].sum()), 0.0) if left > 0.0 else 1.0
+    raised = float(parting[[*_NOSE_AT, *_RAISING_AT]].sum())
+    return max(1.0 - left / raised, 0.0) if left > 0.0 and raised > 0.0 else 1.0
 
 
 def felt_speech(
