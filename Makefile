@@ -53,7 +53,8 @@ bench-smoke: $(SERVING)
 $(BIN)/python3:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))' || \
 	{ echo "$(PYTHON) is not Python 3.10 to 3.13: name one that is, as in make PYTHON=python3.12" >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { echo "on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@# Without python3-venv it is there and lacks pip: left in place, it would never be made anew.
+	@$(PYTHON) -m venv $(VENV) || { rm -f $@; echo "on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 
 $(SERVING): pyproject.toml | $(BIN)/python3
 	@echo "installing what serving needs into $(VENV) ..."

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from facestream.audio import Chunker, SoundSource, chunks
-from facestream.connection import DRAIN_SECONDS, channel_options, describe
+from facestream.connection import DRAIN_SECONDS, channel_options, check_url, describe
 from facestream.contract import FRAME_RATE
 from facestream.conversation import Conversation
 from facestream.errors import (
@@ -43,7 +43,7 @@ class Client:
     """A server's address, and the sessions with it. See `facestream.session.Client`."""
 
     def __init__(self, url: str = "localhost:8001") -> None:
-        self.url = url
+        self.url = check_url(url)
         self._channel: grpc.aio.Channel | None = None
 
     async def __aenter__(self) -> Client:

@@ -7,6 +7,7 @@ the order of its requests, so a fast session waits for a slow one.
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Any, Final
 
 import grpc
@@ -30,14 +31,30 @@ LONGEST_DEADLINE: Final = 1e6
 
 _FIRST_DELAY, _LONGEST_DELAY = 0.05, 1.0
 
+_ADDRESS: Final = re.compile(r"(?:[^\s:/\[\]]+|\[[0-9A-Fa-f:.]+(?:%\w+)?\]):(\d{1,5})")
+_SCHEME: Final = re.compile(r"(?:dns|ipv4|ipv6|unix|unix-abstract|vsock|xds):", re.IGNORECASE)
+"""gRPC's own ways to name a server, for those who have one that no host and port tell."""
+
 
 def channel_options(url: str) -> tuple[tuple[str, Any], ...]:
-    """gRPC's options for a channel to `url`, host:port.
+    """gRPC's options for a channel to `url`, host:port; `BadInput` where it is none.
 
     A server of this machine is never reached through the proxy of the environment (http_proxy, https_proxy), which gRPC
     would ask for 127.0.0.1, too.
     """
+    check_url(url)
     return (*_CHANNEL_OPTIONS, ("grpc.enable_http_proxy", 0)) if _is_this_machine(url) else _CHANNEL_OPTIONS
+
+
+def check_url(url: str) -> str:
+    """The address itself; `BadInput` unless it is host:port, or begins with one of gRPC's own schemes.
+
+    gRPC would ask port 443 where none is named, and another one in place of one that is out of range.
+    """
+    match = _ADDRESS.fullmatch(url)
+    if not (match and 0 < int(match[1]) < 2**16) and not _SCHEME.match(url):
+        raise BadInput(f"url is {url!r}; expected HOST:PORT of the server's gRPC, such as localhost:8001")
+    return url
 
 
 def _is_this_machine(url: str) -> bool:

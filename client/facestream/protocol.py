@@ -274,6 +274,8 @@ def error_from_message(message: str, *, start: bool) -> FacestreamError:
             return kind(message[message.index(prefix) :])
     if "unknown model" in message or "is not ready" in message:  # model_repository_manager.cc
         return ServerUnavailable(message)
+    if "Server is stopping" in message:  # a session outlives the drain; another server may have it
+        return ServerUnavailable(message) if start else SessionLost(message)
     if "START flag" in message:  # sequence_batch_scheduler.cc: Triton does not know the sequence (any more)
         return SessionLost(message)
     return SessionRefused(message) if start else RequestRefused(message)

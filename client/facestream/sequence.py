@@ -66,6 +66,7 @@ class SequenceTable(Generic[State]):
         create: Callable[[int], State],
         *,
         admit: Callable[[int], None] | None = None,
+        most: int | None = None,
         idle_seconds: float = STATE_IDLE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -73,13 +74,17 @@ class SequenceTable(Generic[State]):
 
         `admit` is asked before a session begins that is not live here, with the number of those that are, and raises
         SessionRefused to keep it out. Left out, all are let in.
+
+        Of more than `most` states the one that was used longest ago goes. Left out, all stay until they are idle.
         """
         self._create = create
         self._admit = admit
+        self._most = most
         self._idle_seconds = idle_seconds
         self._clock = clock
         self._lock = threading.Lock()
-        self._live: dict[int, tuple[State, float]] = {}  # state, time of its last request
+        # State, time of its last request; the one used last stands last.
+        self._live: dict[int, tuple[State, float]] = {}
 
     def __len__(self) -> int:
         return len(self._live)
@@ -125,15 +130,18 @@ class SequenceTable(Generic[State]):
             return self._create(correlation_id)
         if entry is None:
             raise SessionLost(
-                f"session {correlation_id} is not live here (ended, or idle for more than {self._idle_seconds:g} s); "
-                "begin anew with START"
+                f"session {correlation_id} is not live here (ended, idle for more than {self._idle_seconds:g} s, or "
+                "pushed out by newer ones); begin anew with START"
             )
         return entry[0]
 
     def keep(self, correlation_id: int, state: State) -> None:
         """A request of the session succeeded, and this is its state."""
         with self._lock:
+            self._live.pop(correlation_id, None)
             self._live[correlation_id] = (state, self._clock())
+            if self._most is not None and len(self._live) > self._most:
+                del self._live[next(iter(self._live))]
 
     def forget(self, correlation_id: int) -> None:
         """The session has ended."""

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic
 
 import numpy as np
 
-from facestream.admission import Door
+from facestream.admission import Door, session_limit
 from facestream.array_namespace import HOST, Array, ArrayNamespace, choose
 from facestream.contract import SESSION_LOST, STATE_IDLE_SECONDS
 from facestream.resent_tensors import ResentTensors
@@ -22,6 +22,10 @@ from facestream.sequence import BadInput, SequenceError, SequenceTable, State
 from facestream.triton_tensor import from_triton, to_triton
 
 _START, _END = 1, 2  # TRITONSERVER_REQUEST_FLAG_SEQUENCE_START, _END: bits, both set on a session of one request
+
+STATES_FOR_A_SESSION = 2
+"""States that a stage of `large_states` keeps for each session that the server may have: one for it, and one that an
+END left behind which was refused at the door."""
 
 Tensors = Mapping[str, Array]
 """Tensors by name, without the leading batch dimension of 1; those that come in are not to be written to.
@@ -31,11 +35,24 @@ memory.
 """
 
 
+def correlation_id(request: Any) -> int | str:
+    """The id of a request's session; '', which is nobody's, where it is a text in no encoding, as HTTP lets through."""
+    try:
+        found: int | str = request.correlation_id()
+    except UnicodeDecodeError:
+        return ""
+    return found
+
+
 class SequenceStage(abc.ABC, Generic[State]):
     """Base of the `TritonPythonModel` of a stage that keeps state for each session."""
 
     is_door: ClassVar[bool] = False
     """Whether sessions are admitted here: by one stage, which all ensembles pass and wait for."""
+
+    large_states: ClassVar[bool] = False
+    """Whether a state takes a megabyte or more, in a stage behind the door. Of too many, begun by somebody who calls
+    the stage by itself, those idle for longest then go: else it would be the server's memory."""
 
     for_device: ClassVar[bool] = False
     """Whether the stage can work on a GPU. Where Triton puts its instance on one, `step_together` is called instead of
@@ -56,7 +73,11 @@ class SequenceStage(abc.ABC, Generic[State]):
         if self.for_device:
             self.arrays = choose(args)
         self._sent = ResentTensors(self.resends) if self.resends and not self.arrays.on_device else None
-        self._sessions = SequenceTable(self.create, admit=Door().admit if self.is_door else None)
+        self._sessions = SequenceTable(
+            self.create,
+            admit=Door().admit if self.is_door else None,
+            most=STATES_FOR_A_SESSION * session_limit() if self.large_states else None,
+        )
         self.load(args["model_repository"])
         # What is loaded by now stays: for Python to look through all of it for garbage takes 10 ms and more, in the
         # middle of some frame. What sessions leave behind is looked through in less than one.
@@ -102,7 +123,7 @@ class SequenceStage(abc.ABC, Generic[State]):
         flags = request.flags()
         try:
             with self._sessions.request(
-                request.correlation_id(), start=bool(flags & _START), end=bool(flags & _END)
+                correlation_id(request), start=bool(flags & _START), end=bool(flags & _END)
             ) as state:
                 outputs = self.step(state, self._read(request))
                 tensors = [self._outgoing(name, array) for name, array in outputs.items()]
@@ -120,9 +141,13 @@ class SequenceStage(abc.ABC, Generic[State]):
         """The same for all requests of a call, of which the stage makes one piece of work."""
         answers: list[Any] = [None] * len(requests)
         waiting: dict[int, tuple[State, Tensors]] = {}
+        ended: list[int] = []
         for number, request in enumerate(requests):
+            flags = request.flags()
             try:
-                state = self._sessions.begin(request.correlation_id(), start=bool(request.flags() & _START))
+                state = self._sessions.begin(correlation_id(request), start=bool(flags & _START))
+                if flags & _END:
+                    ended.append(request.correlation_id())
                 waiting[number] = (state, self._read(request))
             except Exception as error:
                 answers[number] = self._refusal(error)
@@ -131,9 +156,8 @@ class SequenceStage(abc.ABC, Generic[State]):
             self._end_if_lost(outcomes)
         for (number, (state, _)), outcome in zip(waiting.items(), outcomes, strict=True):
             answers[number] = self._answer(requests[number].correlation_id(), state, outcome)
-        for request in requests:
-            if request.flags() & _END:
-                self._sessions.forget(request.correlation_id())
+        for session in ended:
+            self._sessions.forget(session)
         return answers
 
     def _outcomes(self, waiting: list[tuple[State, Tensors]]) -> list[Tensors | Exception]:

@@ -48,7 +48,7 @@ class Client:
     """A server's address, and the sessions with it.
 
     Args:
-        url: host:port of the server's gRPC endpoint.
+        url: host:port of the server's gRPC endpoint. Raises `BadInput` for what is none.
     """
 
     def __init__(self, url: str = "localhost:8001") -> None:

@@ -163,6 +163,68 @@ def test_it_is_stopped_while_the_server_is_down(tiny: Path, tmp_path: Path) -> N
         assert served.said.count("ready: gRPC") == 3
 
 
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGHUP])
+def test_a_server_whose_reader_is_gone_serves_on_and_ends_in_order(tiny: Path, end: signal.Signals) -> None:
+    """`facestream serve | head`, a closed terminal: the next line that it had to say ended it, and all sessions."""
+    free = TritonServer(tiny)
+    ports = ["--grpc-port", free.grpc_port, "--http-port", free.http_port, "--metrics-port", free.metrics_port]
+    command = [sys.executable, "-m", "facestream.cli.main", "serve", "--repository", tiny, *ports]
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        assert process.stdout is not None
+        assert b"ready: gRPC" in process.stdout.readline()
+        process.stdout.close()
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        first = int(children.read_text())
+        os.kill(first, signal.SIGSEGV)
+        served = Served(process, free.http_port, free.grpc_url, Path(os.devnull))
+        served.until(lambda: children.read_text().strip() not in ("", str(first)), 30.0, "it was not started again")
+        served.until(served.ready, 60.0, "it was not started again")
+        time.sleep(1.0)
+        began = time.monotonic()
+        process.send_signal(end)
+        assert process.wait(30.0) == 0
+        assert time.monotonic() > began + 2.0, "it did not look whether sessions are live"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("name", ["models of mine", "modèles", "a & b; $(c) 'd'"])
+def test_models_in_a_folder_of_any_name(tiny: Path, tmp_path: Path, name: str) -> None:
+    """Triton hands the path to a shell, and to a Python that knows ASCII alone: the stages did not start."""
+    tiny.rename(tmp_path / name)
+    with serve(tmp_path / name, tmp_path) as served:
+        assert served.ready()
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGHUP])
+def test_ended_while_it_starts_it_leaves_nothing_behind(tiny: Path, tmp_path: Path, end: signal.Signals) -> None:
+    """A closed terminal left stages that waited for their server for ever."""
+    program = tiny / "stage" / "1" / "model.py"
+    program.write_text(f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(60)")
+    command = [sys.executable, "-m", "facestream.cli.main", "serve", "--repository", str(tiny)]
+    free = TritonServer(tiny)
+    ports = ["--grpc-port", free.grpc_port, "--http-port", free.http_port, "--metrics-port", free.metrics_port]
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    process = subprocess.Popen([*command, *map(str, ports)], env={**os.environ, "TMPDIR": str(folder)})
+    try:
+        deadline = time.monotonic() + 30.0
+        while not (tmp_path / "pid").is_file() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.2)
+        process.send_signal(end)
+        assert process.wait(30.0) == 0
+        stage = Path("/proc", (tmp_path / "pid").read_text(), "stat")
+        assert not stage.exists() or " Z " in stage.read_text()
+        assert not list(folder.iterdir())
+        assert not list(Path("/dev/shm").glob(f"facestream_{process.pid}_*"))
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_a_server_that_was_told_to_stop_stays_down(tiny: Path, tmp_path: Path) -> None:
     """Whoever ends Triton in order, such as an operator, means it."""
     with serve(tiny, tmp_path) as served:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import platform
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 from facestream.cli import doctor, serve
 from facestream.cli.finding import Finding
-from facestream.server import libpython, wheel
+from facestream.server import ServerError, libpython, wheel
+from facestream.server.program import WheelProgram
 
 
 def report(repository: Path | None, ports: list[int]) -> dict[str, Finding]:
@@ -83,6 +85,34 @@ def test_a_server_not_fetched_yet_is_no_fault(tmp_path: Path, monkeypatch: pytes
     assert report(None, [])["server"].level == "ok"
 
 
+def test_for_the_containers_the_client_alone_is_enough(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the README has it: `pip install .`, then the doctor, in the clone; it asked for packages of the image."""
+    (repository / "net").rename(repository / "model_repository")
+    monkeypatch.chdir(repository)
+    monkeypatch.setattr(doctor, "default_repository", lambda: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
+    monkeypatch.setattr(libpython, "find", lambda: None)
+    arguments = argparse.Namespace(repository=None, host="127.0.0.1", ports=[], gpu=True)
+    doctor.run(arguments)
+    lines = capsys.readouterr().out.splitlines()
+    missing = {line.split(maxsplit=2)[1] for line in lines if line.startswith("missing")}
+    assert not missing & {"packages", "libpython", "server"}
+    assert any(line.startswith("note     packages") for line in lines)
+    assert not any("none here" in line for line in lines)
+
+
+def test_a_clone_whose_path_the_stages_cannot_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clone in ~/Téléchargements: all stages were "not healthy", without a reason."""
+    monkeypatch.setattr(sys, "prefix", "/home/eva/Téléchargements/.venv")
+    found = report(None, [])["Python"]
+    assert found.level == "missing"
+    assert "/home/eva/Téléchargements/.venv" in found.text
+    with pytest.raises(ServerError, match=r"/home/eva/Téléchargements/\.venv: .* letters beyond ASCII: move the clone"):
+        WheelProgram().prepare(tmp_path)
+
+
 def test_the_exit_status_tells_scripts(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = argparse.Namespace(repository=Path("/no/such/folder"), host="127.0.0.1", ports=[], gpu=False)
     assert doctor.run(arguments) == 1
@@ -108,6 +138,7 @@ def test_serve_refuses_a_key_that_is_guessed(
         (["--max-sessions", "0"], "--max-sessions is 0: expected 1 or more"),
         (["--avatars", "/no/such/folder"], "--avatars /no/such/folder is not a folder"),
         (["--voices", "/no/such/folder"], "--voices /no/such/folder is not a folder"),
+        (["--repository", str(Path(__file__).parent)], f"{Path(__file__).parent} holds no model: expected folders"),
         (["--repository", "/no/such/folder"], "model repository /no/such/folder is not a folder"),
     ],
 )

@@ -192,6 +192,8 @@ def test_answer_that_breaks_the_contract(output: Any, tensors: Any, words: str) 
         ),
         ("Request for unknown model: 'avatar' is not found", True, ServerUnavailable),
         ("Request for unknown model: 'avatar' has no available versions", False, ServerUnavailable),
+        ("Server is stopping, scheduler for model has stopped accepting new inference requests", False, SessionLost),
+        ("Server is stopping, scheduler for model has stopped accepting", True, ServerUnavailable),
         ("something else", True, SessionRefused),
         ("something else", False, RequestRefused),
     ],

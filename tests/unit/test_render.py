@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -122,6 +125,7 @@ def test_broken_sound_opens_no_session(server: FakeTriton, tmp_path: Path, capsy
         (["--avatar", "ada", "-o", "film.avi"], "film.avi; expected a name that ends in .mp4 or .csv"),
         ([], "--avatar NAME"),
         (["--avatar", "ada", "--emotion", "happy=much"], "NAME=INTENSITY"),
+        (["--avatar", "ada", "--url", "localhost"], "url is 'localhost'; expected HOST:PORT"),
     ],
 )
 def test_wrong_options(speech: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,6 +151,65 @@ def test_whoever_reads_may_stop_reading() -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert done.stdout in ("0\n", "141\n"), "0 where the pipe took all before it was closed"
+
+
+@pytest.mark.parametrize(
+    ("where", "status", "told"),
+    [
+        (">&-", "0", ""),
+        (">/dev/full", "1", "facestream parameters: standard output cannot be written: No space left on device"),
+    ],
+)
+def test_output_that_nobody_can_take(where: str, status: str, told: str) -> None:
+    """Closed, as some supervisors leave it, or on a full disk: both ended in a traceback."""
+    command = f"{sys.executable} -m facestream.cli.main parameters {where}; echo $? >&2"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stderr.split("\n") == [*filter(None, [told]), status, ""]
+
+
+def test_a_name_that_the_locale_cannot_write(server: FakeTriton, speech: Path, tmp_path: Path) -> None:
+    """The film was there, and the line that says so a traceback: names of other systems are not always UTF-8."""
+    film = os.fsencode(tmp_path) + b"/f\xfclm.csv"
+    words = ["render", str(speech), "-o", film, "--url", server.url]
+    done = subprocess.run(
+        [sys.executable, "-m", "facestream.cli.main", *words],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.endswith(b"f\\udcfclm.csv\n")
+    assert os.path.exists(film)
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_film_that_is_ended_can_be_played(server: FakeTriton, tmp_path: Path, end: signal.Signals) -> None:
+    """`timeout`, a supervisor and a lost ssh connection left hours of film behind that no player opened."""
+    server.seconds = 0.02
+    sound, film = tmp_path / "long.wav", tmp_path / "film.mp4"
+    soundfile.write(sound, np.zeros(24_000 * 60, np.float32), 24_000)
+    words = ["render", str(sound), "--avatar", "ada", "-o", str(film), "--url", server.url, "--pictures", "--quiet"]
+    process = subprocess.Popen([sys.executable, "-m", "facestream.cli.main", *words], stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 30.0
+    while len(server.seen) < 30 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(end)
+    assert process.wait(20.0) == 128 + end
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+    assert 10 <= len(decode(film).pictures) < 1800
+
+
+def test_nohup_outlives_its_terminal(server: FakeTriton, speech: Path, tmp_path: Path) -> None:
+    """Whoever has SIGHUP ignored means it."""
+    server.seconds = 0.02
+    words = ["render", str(speech), "-o", str(tmp_path / "face.csv"), "--url", server.url, "--quiet"]
+    command = f"trap '' HUP; exec {sys.executable} -m facestream.cli.main {' '.join(words)}"
+    process = subprocess.Popen(["bash", "-c", command])
+    deadline = time.monotonic() + 30.0
+    while not server.seen and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(20.0) == 0
 
 
 def test_client_needs_no_heavy_package() -> None:

@@ -111,6 +111,22 @@ def test_a_stage_behind_the_door_refuses_nobody() -> None:
             pass
 
 
+def test_states_begun_past_the_door_push_out_the_idle_and_not_who_speaks() -> None:
+    """Whoever sends a stage one START after the other would take all of the server's memory, 4 MB each."""
+    sessions = SequenceTable(lambda key: [key], most=4)
+    for key in (1, 2):
+        with sessions.request(key, start=True, end=False):
+            pass
+    for key in range(3, 200):
+        with sessions.request(key, start=True, end=False):
+            pass
+        with sessions.request(1, start=False, end=False) as state:
+            assert state == [1]
+        assert len(sessions) <= 4
+    with pytest.raises(SessionLost, match=r"session 2 is not live here .* pushed out by newer ones"):
+        sessions.request(2, start=False, end=False).__enter__()
+
+
 def test_stopping_server_lets_nobody_in_and_keeps_who_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(drain.VARIABLE, str(tmp_path / drain.FILE_NAME))
     sessions = table(limit=2)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -75,6 +78,14 @@ def test_the_last_words_are_kept_when_nobody_reads_the_log(monkeypatch: pytest.M
             {"host": "192.0.2.1", "grpc_port": 8001, "http_port": 8000, "metrics_port": 8002},
             "grpc port 8001 of 192.0.2.1 is not to be had (Cannot assign requested address)",
         ),
+        (
+            {"grpc_port": 8001, "http_port": 8001},
+            "http port 8001 of 127.0.0.1 is the grpc port, too: choose another with --host, --http-port",
+        ),
+        (
+            {"host": "0.0.0.0", "http_host": "127.0.0.1", "grpc_port": 8001, "http_port": 8001},
+            "http port 8001 of 127.0.0.1 is the grpc port, too: choose another with --http-port",
+        ),
         ({"log_file": "/dev/null/folder/log"}, "log file /dev/null/folder/log cannot be written: Not a directory"),
     ],
 )
@@ -105,6 +116,30 @@ def test_shared_memory_of_another_user_stops_nobody(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(Path, "unlink", refuse)
     assert launch.remove_stale_shared_memory() == 1
     assert [region.name for region in tmp_path.iterdir()] == ["facestream_999999999_8001_a"]
+
+
+def test_stages_without_a_server_are_ended(tmp_path: Path) -> None:
+    """A launcher killed while the server starts left them behind for ever, 150 MB each; those of a live one stay."""
+    words = ["/there/triton_python_backend_stub", "-c", "input()", "facestream_7_8001_region"]
+    stage = f"subprocess.Popen({words!r}, executable=sys.executable, stdin=sys.stdin)"
+    live = (
+        "import ctypes, subprocess, sys; ctypes.CDLL(None).prctl(15, b'tritonserver')\n"  # PR_SET_NAME
+        f"stage = {stage}; print(stage.pid, flush=True); stage.wait()"
+    )
+    with (
+        subprocess.Popen(words, executable=sys.executable, stdin=subprocess.PIPE) as left,
+        subprocess.Popen([sys.executable, "-c", live], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server,
+    ):
+        assert server.stdout is not None
+        kept = int(server.stdout.readline())
+        command = Path(f"/proc/{kept}/cmdline")
+        deadline = time.monotonic() + 10.0
+        while not command.read_bytes().startswith(b"/there/") and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert launch.end_stale_stages() >= 1
+        assert left.wait(10.0) == -signal.SIGKILL
+        assert server.poll() is None
+        assert command.read_bytes().startswith(b"/there/")
 
 
 class _Web(BaseHTTPRequestHandler):

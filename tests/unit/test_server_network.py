@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +121,15 @@ def test_a_configuration_unlike_the_network_is_told(
 def test_what_cannot_be_loaded_is_told(file: Path, name: str, runtime: str, threads: int, told: str) -> None:
     with pytest.raises(NetworkError, match=told):
         load(file.with_name(name), runtime, threads, batched=True)
+
+
+def test_nobody_is_told_that_openvino_is_used(tmp_path: Path) -> None:
+    """Each start of a server and each avatar sent an event to Google Analytics, and kept a number in ~/intel."""
+    program = (
+        "import facestream, openvino, sys; openvino.Core(); "
+        "assert not [name for name, module in sys.modules.items() if name.startswith('openvino_telemetry') and module]"
+    )
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    environment.pop("CI", None)  # in which it keeps quiet by itself
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    assert not list(tmp_path.iterdir())

@@ -25,6 +25,7 @@ from facestream.errors import (
     SessionRefused,
 )
 from facestream.protocol import Frame
+from facestream.tts.text_to_speech import TextToSpeech
 from fake_triton import FakeTriton, expected_sums
 
 
@@ -665,6 +666,36 @@ def test_ready_for_what_there_is_not(twin: str) -> None:
 
     with pytest.raises(BadInput, match="output is 'mp4'; expected one of rgb, h264, parameters"):
         ready()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost",
+        "http://localhost:8001",
+        "localhost:8001/",
+        "localhost:99999",
+        "localhost:0",
+        ":8001",
+        "::1:8001",
+        "",
+    ],
+)
+def test_an_address_without_a_port_is_told(url: str) -> None:
+    """gRPC asked port 443, or 34463 in place of 99999, and said that nobody answers there."""
+    for client in (session.Client, aio.Client):
+        with pytest.raises(BadInput) as refused:
+            client(url)
+        assert str(refused.value) == f"url is {url!r}; expected HOST:PORT of the server's gRPC, such as localhost:8001"
+    with pytest.raises(BadInput, match="expected HOST:PORT"):
+        list(TextToSpeech(url).speak("One."))
+
+
+@pytest.mark.parametrize("url", ["gpu-7.example.org:8001", "[::1]:8001", "dns:///gpu:8001", "unix:/run/triton.sock"])
+def test_addresses_of_all_kinds_are_taken(url: str) -> None:
+    """Of IPv6, and what gRPC knows beside host and port."""
+    session.Client(url).close()
+    aio.Client(url)
 
 
 @both

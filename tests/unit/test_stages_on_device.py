@@ -171,6 +171,51 @@ def test_a_tier_does_not_rest_for_what_one_session_sent(start: Start, arrays: Ar
     assert not [line for line in triton.log if "rests" in line]
 
 
+@pytest.mark.parametrize("arrays", [HOST, DeviceNamespace(array_api_strict)], ids=["host", "device"])
+def test_a_tier_rests_for_the_session_alone_whose_frame_it_cannot_draw(start: Start, arrays: ArrayNamespace) -> None:
+    """Finite values that no network bears took the better tiers from everybody for 5 s; and the log is not to fill."""
+
+    def overflow(request: Any) -> StubResponse:
+        (given,) = (np.asarray(tensor.array) for tensor in request.inputs if tensor.label == "CANVAS_TEXTURE")
+        asked.append(given.shape[0])
+        textures = np.where(given[:, :1, :1, :1] > 1e30, np.float32(np.inf), given + np.float32(16))
+        return StubResponse([StubTensor("REFINED_TEXTURE", textures)])
+
+    asked: list[int] = []
+    stage: Any
+    stage, triton = start("stabilizer", arrays, StubTriton(overflow))
+    now = 100.0
+    stage._refiners._clock = lambda: now
+    huge = np.full((4, *CANVAS), 3e38, np.float32)
+    for frame in range(8):
+        well = StubRequest(1, on(arrays, **(canvas(1, frame) | {"QUALITY": STANDARD})), 0 if frame else START)
+        spoilt = canvas(2, frame) | {"QUALITY": STANDARD, "CANVAS_TEXTURE": huge}
+        answers = stage.execute([well, StubRequest(2, on(arrays, **spoilt), 0 if frame else START)])
+        assert [int(answer.tensors["QUALITY_USED"][0]) for answer in answers] == [Quality.STANDARD, Quality.FAST]
+        now += 1.0
+    assert asked == [2, 1, 1, 1, 1, 2, 1, 1], "the session that cannot be drawn is tried again each 5 s"
+    assert len([line for line in triton.log if "holds a value that is not finite" in line]) == 2
+    for session in range(3, 60):  # a new session for each such frame
+        spoilt = canvas(2, 0) | {"QUALITY": STANDARD, "CANVAS_TEXTURE": huge}
+        stage.execute([StubRequest(session, on(arrays, **spoilt), START | END)])
+    assert len(triton.log) == 2
+
+
+@pytest.mark.parametrize("arrays", [HOST, DeviceNamespace(array_api_strict)], ids=["host", "device"])
+def test_a_request_that_lacks_an_input_takes_no_tier_from_the_others(start: Start, arrays: ArrayNamespace) -> None:
+    """Triton lets it through to who calls the stage by itself; all sessions of its call then got 'fast'."""
+    stage, triton = start("stabilizer", arrays, StubTriton(refine))
+    for left_out in ("PARAMETERS", "AVATAR_ADAPTER", "CANVAS_TEXTURE"):
+        whole = canvas(1, 0) | {"QUALITY": STANDARD}
+        less = {name: array for name, array in whole.items() if name != left_out}
+        well, odd = stage.execute(
+            [StubRequest(1, on(arrays, **whole), START), StubRequest(2, on(arrays, **less), START)]
+        )
+        assert well.tensors["QUALITY_USED"] == Quality.STANDARD
+        assert odd.error.text.startswith(f"bad input: {left_out} is missing")
+    assert not triton.log
+
+
 def test_a_tier_that_breaks_by_itself_rests(start: Start) -> None:
     """An engine whose numbers overflow is not to be asked for each frame again."""
     asked: list[Any] = []

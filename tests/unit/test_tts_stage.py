@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
+import json
 import os
 import re
 import subprocess
 import sys
 import threading
+import time
 import types
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,9 +28,12 @@ from piper_voices import PiperEngine, parts
 from speeches import Answer, Speeches
 from spoken_text import MAX_SECONDS, speak
 from synthesizer import EngineMissing
+from turns import InTurn, Turns
 from voice_list import ENGINE_VARIABLE, Voices, engines, load_engine
 
+from export.ensembles import REPOSITORY
 from tests.piper_voice import SYMBOLS, add_voice
+from tests.unit.triton_stub import StubRequest, StubTriton
 
 NONE = np.zeros(len(EMOTIONS), np.float32)
 HAPPY = np.eye(len(EMOTIONS), dtype=np.float32)[EMOTIONS.index("happy")]
@@ -170,6 +176,99 @@ def test_a_stop_frees_the_place_of_a_text_that_waits(senders: list[Sender]) -> N
         assert not places.acquire(blocking=False), "the one that is spoken still has its worker"
         hang.set()
     assert not speeches._live, "numbers of speeches that are over would pile up"
+
+
+# --- texts at a time ------------------------------------------------------------------------------------------------
+
+
+def test_turns_are_taken_in_the_order_of_asking() -> None:
+    """Who has just had one would come before those who wait, and a long text before all others."""
+    turns, order = Turns(1), list[int]()
+    first = threading.Event()
+
+    def take(number: int) -> None:
+        with turns.turn():
+            order.append(number)
+
+    threads = [threading.Thread(target=take, args=(number,)) for number in range(5)]
+    with turns.turn():
+        for number, thread in enumerate(threads):
+            thread.start()
+            while len(turns._waiting) <= number:
+                first.wait(0.001)
+    take(5)
+    for thread in threads:
+        thread.join(10)
+    assert order == [0, 1, 2, 3, 4, 5]
+    take(6)
+    assert turns._free == 1
+
+
+def test_a_voice_that_fails_gives_its_turn_back() -> None:
+    class Broken(Tone):
+        def synthesize(self, text: str, speed: float) -> Iterator[NDArray[np.float32]]:
+            yield np.zeros(800, np.float32)
+            raise BadInput("espeak-ng crashed")
+
+    turns = Turns(1)
+    for _ in range(3):
+        with pytest.raises(BadInput):
+            list(InTurn(Broken(), turns).synthesize("a", 1.0))
+    assert len(list(InTurn(Tone(), turns).synthesize("abc", 1.0))) == 3
+
+
+class TextRequest(StubRequest):
+    """A request of the model tts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(0, {"TEXT": np.frombuffer(text.encode().ljust(64, b"\0"), np.uint8)[None]})
+        self.sender = Sender()
+
+    def get_response_sender(self) -> Sender:
+        return self.sender
+
+
+def test_a_short_text_does_not_wait_for_long_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 60 long texts a client kept everybody else waiting for 40 s, and after 20 s they give up."""
+    triton = StubTriton().module()
+    triton.__dict__["TRITONSERVER_RESPONSE_COMPLETE_FINAL"] = 1
+    monkeypatch.setitem(sys.modules, "triton_python_backend_utils", triton)
+    spec = importlib.util.spec_from_file_location("tts_stage", REPOSITORY / "tts" / "1" / "model.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    at_work = threading.BoundedSemaphore(module.AT_A_TIME)
+
+    class Slow(Tone):
+        def synthesize(self, text: str, speed: float) -> Iterator[NDArray[np.float32]]:
+            for _ in range(5000 if text == "long" else 1):
+                assert at_work.acquire(blocking=False), "more voices speak at a time than an engine is asked to bear"
+                time.sleep(0.002)
+                at_work.release()
+                yield np.zeros(800, np.float32)
+
+    class Engine:
+        def voice(self, name: str) -> Slow:
+            return Slow()
+
+        def names(self) -> list[str]:
+            return ["slow"]
+
+    monkeypatch.setattr(module, "engines", lambda: [Engine()])
+    stage = module.TritonPythonModel()
+    stage.initialize({"model_config": json.dumps({"parameters": {"DEFAULT_VOICE": {"string_value": "slow"}}})})
+    try:
+        long, short = [TextRequest("long") for _ in range(60)], TextRequest("short")
+        stage.execute(long)
+        stage.execute([short])
+        deadline = time.monotonic() + 10.0
+        while "end" not in short.sender.sent and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert short.sender.sent[-1:] == ["end"]
+        assert not any("end" in request.sender.sent for request in long)
+    finally:
+        stage.finalize()
 
 
 # --- voices -----------------------------------------------------------------------------------------------------
@@ -388,6 +487,25 @@ def test_piper_is_given_padded_phonemes_and_punctuation(piper: PiperEngine) -> N
     (sound,) = list(voice.synthesize("ab", 1.0))
     np.testing.assert_allclose(np.unique(sound), [SYMBOLS.index(s) / 100 for s in "_^$ab"], atol=1e-6)
     assert len(sound) == 7 * 100  # ^ _ a _ b _ $
+
+
+def test_piper_is_not_stopped_within_a_sentence(tmp_path: Path) -> None:
+    """'Doctor. Smith' it said, with a pause, and 'drei. Mai'; and it ran on behind a quotation's end."""
+    pytest.importorskip("onnxruntime")
+    add_voice(tmp_path, "tiny")
+    asked: list[str] = []
+
+    def spell_alone(text: str, voice: str) -> str:
+        asked.append(text)
+        return "ab"
+
+    voice = PiperEngine(tmp_path, spell_alone).voice("tiny")
+    assert voice is not None
+    ids = voice.phoneme_ids('On May 3. Mr. J. Ba said, "Yes," and "No."')
+    assert asked == ["On May 3. Mr. J. Ba said", '"Yes', 'and "No']
+    assert "".join(SYMBOLS[number] for number in ids[::2]) == "^ab, ab, ab.$"
+    *_, pause = list(voice.synthesize('He said "ab."', 1.0))
+    assert not pause.any()
 
 
 def test_piper_speed_and_pause(piper: PiperEngine) -> None:

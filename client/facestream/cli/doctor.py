@@ -45,6 +45,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace) -> int:
     """Print the report; returns 1 when something is missing, else 0."""
     repository = arguments.repository or default_repository()
+    if repository is None and arguments.gpu:  # the client alone is installed: Compose mounts what is beside its file
+        repository = Path("model_repository")
     missing = 0
     for finding in examine(repository, arguments.host, arguments.ports, arguments.gpu):
         missing += finding.level == "missing"
@@ -58,11 +60,14 @@ def run(arguments: argparse.Namespace) -> int:
 def examine(repository: Path | None, host: str, ports: list[int], gpu: bool = False) -> Iterator[Finding]:
     """All findings, in the order in which they would stop a newcomer.
 
-    gpu: what the containers on a GPU need counts as missing where it is not there.
+    gpu: what the containers on a GPU need counts as missing where it is not there, and what they bring themselves does
+    not.
     """
-    checks: list[Callable[[], Finding]] = [_machine, _c_library, _python, _packages, _speech, _libpython, _server]
+    yield _machine()
+    checks: list[Callable[[], Finding]] = [_c_library, _python, _packages, _speech, _libpython, _server]
     for check in checks:
-        yield check()
+        finding = check()
+        yield finding._replace(level="note") if gpu and finding.level == "missing" else finding
     yield from _resources()
     yield from (_port(host, port) for port in ports)
     yield from _repository(repository)
@@ -89,6 +94,9 @@ def _c_library() -> Finding:
 
 def _python() -> Finding:
     found = f"{platform.python_version()} at {sys.executable}"
+    if (folder := libpython.unreadable()) is not None:
+        text = f"{folder}: the server's stages read no path with letters beyond ASCII"
+        return Finding("missing", "Python", text, "move the clone and its environment to a path without")
     if sys.version_info[:2] in SERVED_PYTHONS:
         return Finding("ok", "Python", found)
     return Finding("missing", "Python", f"{found}: the server needs 3.10 to 3.13", "make PYTHON=python3.12 demo")

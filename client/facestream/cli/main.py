@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
+import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from types import FrameType
+from typing import Any, Final, NamedTuple
 
 import facestream
 from facestream.errors import FacestreamError
@@ -30,12 +35,55 @@ _COMMANDS: Final = {
 }
 
 
+_CANNOT_BE_WRITTEN: Final = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO)
+"""By an open file. Films and tables tell such errors with their name, so what is left is standard output."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line; returns the exit status: 0, 1 for what went wrong at work, 2 for a wrong command line."""
+    """Run a command line; returns the exit status.
+
+    0; 1 for what went wrong at work; 2 for a wrong command line; 128 and the number of a signal that ended it: 130 for
+    Ctrl-C.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file may have a name that this locale cannot write
+    ending = _Ending()
     try:
-        return _run(list(sys.argv[1:] if arguments is None else arguments))
+        with ending:
+            return _run(list(sys.argv[1:] if arguments is None else arguments))
     except KeyboardInterrupt:  # also while a command is imported, which takes a moment
-        return 130
+        return 128 + ending.number
+
+
+class _Ending:
+    """SIGTERM, and the SIGHUP of a terminal that is closed, as what Ctrl-C is: a `KeyboardInterrupt`.
+
+    Left alone they end Python on the spot: a film of hours without its index, which no player opens, and a server's
+    stages that wait for ever for a server that is gone.
+    """
+
+    def __init__(self) -> None:
+        self.number: int = signal.SIGINT
+        """Of the signal that came."""
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is not threading.main_thread():  # Python lets no other one handle signals
+            return
+        for name in ("SIGTERM", "SIGHUP"):  # the second is unknown to Windows
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup has it ignored
+                self._previous[number] = signal.signal(number, self._note)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        for each in self._previous:  # one is enough: a shell that ends repeats the terminal's
+            signal.signal(each, signal.SIG_IGN)
+        self.number = number
+        raise KeyboardInterrupt
 
 
 def _run(words: list[str]) -> int:
@@ -56,17 +104,29 @@ def _run(words: list[str]) -> int:
     options = parser.parse_args(words)
     try:
         status = int(options.func(options))
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed, as by `>&-`
+            sys.stdout.flush()
         return status
-    except BrokenPipeError:  # whoever reads has read enough, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     except FacestreamError as error:
         print(f"facestream {wanted}: {error}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:  # imported only as the command ran
         print(_lacks(str(wanted), error), file=sys.stderr)
         return 1
+    except BrokenPipeError:  # whoever reads has read enough, as `| head` does
+        _drop_output()
+        return 141
+    except OSError as error:
+        if error.errno not in _CANNOT_BE_WRITTEN or error.filename is not None:
+            raise
+        _drop_output()
+        print(f"facestream {wanted}: standard output cannot be written: {error.strerror}", file=sys.stderr)
+        return 1
+
+
+def _drop_output() -> None:
+    """Send what is still to be printed nowhere: Python tries again as it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _lacks(name: str, error: ModuleNotFoundError) -> str:

@@ -74,6 +74,13 @@ def run(arguments: argparse.Namespace) -> int:
     if repository is None:
         print("facestream serve: no model repository here: name it with --repository DIR", file=sys.stderr)
         return 2
+    if repository.is_dir() and next(repository.glob("*/config.pbtxt"), None) is None:
+        print(
+            f"facestream serve: {repository} holds no model: expected folders with a config.pbtxt, as in the clone's "
+            "model_repository",
+            file=sys.stderr,
+        )
+        return 2
     if arguments.max_sessions is not None and arguments.max_sessions < 1:
         print(f"facestream serve: --max-sessions is {arguments.max_sessions}: expected 1 or more", file=sys.stderr)
         return 2

@@ -36,6 +36,9 @@ EXIT_SECONDS = 10
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Asks the server itself: the proxy of the environment (http_proxy) is asked for 127.0.0.1, too, unless told not to."""
 
+_STUB = "triton_python_backend_stub"
+"""Triton's program for a stage in Python."""
+
 TOLD_TO_STOP = (signal.SIGTERM, signal.SIGINT)
 """Signals that end a server in order; whatever else kills one is a crash."""
 
@@ -60,6 +63,11 @@ _MALLOC = ":".join(
 
 # The kernel ends the server when the launcher dies, even by SIGKILL: prctl(PR_SET_PDEATHSIG, SIGTERM), then exec.
 _DIE_WITH_PARENT = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execv(sys.argv[1], sys.argv[1:])"
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9_./,=+@%:-]+")
+"""Paths of models that Triton's Python backend can take: it puts them into a shell's command as they are, and then has
+a Python read them that knows ASCII alone. Another one is reached through a link."""
 
 
 class TritonServer:
@@ -99,6 +107,7 @@ class TritonServer:
         self._environment = dict(environment or {})
         self._program = program or WheelProgram()
         self._admin_key = admin_key
+        self._served = self.repository
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped = threading.Event()
         self._folder: Path | None = None
@@ -148,8 +157,12 @@ class TritonServer:
             raise ServerError(f"model repository {self.repository} is not a folder")
         self._folder = Path(tempfile.mkdtemp(prefix="facestream-"))
         try:
+            if not _PLAIN.fullmatch(str(self.repository)):
+                self._served = self._folder / "models"
+                self._served.symlink_to(self.repository)
             program, variables = self._program.prepare(self._folder)
             self._check_ports()
+            end_stale_stages()
             remove_stale_shared_memory()
             path = self._log_file if self._log_file is not None else self._folder / "server.log"
             try:
@@ -282,7 +295,7 @@ class TritonServer:
 
     def _options(self) -> list[str]:
         return [
-            f"--model-repository={self.repository}",
+            f"--model-repository={self._served}",
             f"--http-address={_for_libevhtp(self.http_host)}",
             f"--http-port={self.http_port}",
             f"--grpc-address={_in_url(self.host)}",
@@ -312,10 +325,16 @@ class TritonServer:
         return variables
 
     def _check_ports(self) -> None:
+        taken: dict[str, str] = {}
         for name, host in (("grpc", self.host), ("http", self.http_host), ("metrics", self.host)):
             port = getattr(self, f"{name}_port")
+            remedy = f"choose another with {'--host, ' if host == self.host else ''}--{name}-port"
             if (fault := port_fault(host, port)) is not None:
-                raise ServerError(f"{name} port {port} of {host} is {fault}: choose another with --host, --{name}-port")
+                raise ServerError(f"{name} port {port} of {host} is {fault}: {remedy}")
+            for other, address in taken.items():
+                if port == getattr(self, f"{other}_port") and (host == address or {host, address} & {"0.0.0.0", "::"}):
+                    raise ServerError(f"{name} port {port} of {host} is the {other} port, too: {remedy}")
+            taken[name] = host
 
     def _wait_ready(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
@@ -393,6 +412,27 @@ def remove_stale_shared_memory() -> int:
     return removed
 
 
+def end_stale_stages() -> int:
+    """End the stages whose server is gone; returns how many.
+
+    A stage whose server dies while it starts, with its launcher killed by SIGKILL, waits for it for ever and keeps its
+    memory. It is known by its name, by the region of shared memory that it was told, and by its parent: no server.
+    """
+    ended = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            if not words[0].endswith(f"/{_STUB}") or not any(re.match(r"facestream_\d+_\d+_", word) for word in words):
+                continue
+            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+            if (Path("/proc") / parent / "comm").read_text().strip() != "tritonserver":
+                os.kill(int(folder.name), signal.SIGKILL)
+                ended += 1
+        except OSError:  # it ended while we looked, or is another user's, who cleans up himself
+            continue
+    return ended
+
+
 def _wait_gone(group: int, seconds: float = 2.0) -> None:
     """Wait until the killed processes of a group are gone: those that Triton started have its ports open, too."""
     deadline = time.monotonic() + seconds
@@ -407,7 +447,7 @@ def _stubs(group: int) -> dict[int, str]:
         return int(folder.name), (folder / "cmdline").read_bytes().decode().split("\0")
 
     commands = process_group.of_each(group, command)
-    return {pid: words[8] for pid, words in commands if words[0].endswith("triton_python_backend_stub")}
+    return {pid: words[8] for pid, words in commands if words[0].endswith(_STUB)}
 
 
 def _reached_at(host: str) -> str:

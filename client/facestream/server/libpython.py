@@ -1,4 +1,4 @@
-"""The shared Python library that Triton's Python backend loads."""
+"""What Triton's Python backend asks of the running Python: its shared library, and a path that it can read."""
 
 from __future__ import annotations
 
@@ -36,6 +36,15 @@ def find() -> Path | None:
         if (folder / name()).is_file():
             return folder / name()
     return None
+
+
+def unreadable() -> Path | None:
+    """The folder of this Python, its environment or this package whose path the stages' Python cannot read; or None.
+
+    That Python is started without a locale, so it knows ASCII alone.
+    """
+    folders = (Path(sys.prefix), Path(sys.base_prefix), Path(__file__).resolve().parents[2])
+    return next((folder for folder in folders if not str(folder).isascii()), None)
 
 
 def remedy() -> str:

@@ -37,6 +37,11 @@ class WheelProgram:
 
     def prepare(self, folder: Path) -> tuple[list[str], dict[str, str]]:
         """Fetch the server where it is not there yet; see :class:`Program`."""
+        if (unreadable := libpython.unreadable()) is not None:
+            raise ServerError(
+                f"{unreadable}: Triton's Python backend reads no path with letters beyond ASCII: move the clone and "
+                "its environment to one without"
+            )
         server = wheel.Server.fetched()
         library = libpython.find()
         if library is None:

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from types import FrameType
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from facestream.server.errors import ServerCrashed, ServerError
 from facestream.server.launch import EXIT_SECONDS, TOLD_TO_STOP, TritonServer, signal_name
@@ -42,8 +42,8 @@ def watch(
 ) -> int:
     """Run a server until a signal comes (returns 0), or until it has died and is not to be started again (returns 1).
 
-    drain_seconds: how long live sessions have to end on SIGTERM. start_seconds: how long the models may load.
-    restarts: how often a server that crashed is started again; None: never.
+    drain_seconds: how long live sessions have to end on SIGTERM, and where the terminal is closed. start_seconds: how
+    long the models may load. restarts: how often a server that crashed is started again; None: never.
     """
     with _Signals() as signals:
         try:
@@ -52,19 +52,19 @@ def watch(
             except ServerCrashed as error:
                 if restarts is None:
                     raise
-                print(f"facestream serve: it does not start: {error}", file=sys.stderr, flush=True)
+                _tell(f"facestream serve: it does not start: {error}", sys.stderr)
                 delay = restarts.after_failed_start(time.monotonic())
                 if not _start_again(server, start_seconds, signals, restarts, delay):
                     return 1
             while (fault := _fault(server, signals.told)) is not None:
-                print(f"facestream serve: {fault.what}:\n{_last_words(server)}", file=sys.stderr, flush=True)
+                _tell(f"facestream serve: {fault.what}:\n{_last_words(server)}", sys.stderr)
                 if restarts is None or not fault.crash:
                     return 1
                 delay = restarts.after_death(time.monotonic())
                 if not _start_again(server, start_seconds, signals, restarts, delay):
                     return 1
-            if signals.received[0] == signal.SIGTERM and drain_seconds > 0.0:
-                print(f"draining: no new sessions, live ones have {drain_seconds:g} s", flush=True)
+            if signals.received[0] != signal.SIGINT and drain_seconds > 0.0:
+                _tell(f"draining: no new sessions, live ones have {drain_seconds:g} s", sys.stdout)
                 signal.signal(signal.SIGINT, signal.default_int_handler)  # a Ctrl-C now: enough waited
                 with contextlib.suppress(KeyboardInterrupt):
                     server.drain(drain_seconds)
@@ -72,7 +72,7 @@ def watch(
         except KeyboardInterrupt:
             return 0
         except (FetchError, ServerError) as error:
-            print(f"facestream serve: {error}", file=sys.stderr)
+            _tell(f"facestream serve: {error}", sys.stderr)
             return 1
         finally:
             signals.interrupting = False
@@ -80,7 +80,8 @@ def watch(
 
 
 class _Signals:
-    """SIGTERM and SIGINT: they are noted, and interrupt what is being done where that has nothing to be drained."""
+    """SIGTERM, SIGINT, and SIGHUP unless it is ignored, as by nohup: they are noted, and interrupt what is being done
+    where that has nothing to be drained."""
 
     def __init__(self) -> None:
         self.received: list[int] = []
@@ -88,7 +89,10 @@ class _Signals:
         self.interrupting = True
 
     def __enter__(self) -> _Signals:
-        self._previous = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+        wanted = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            wanted.append(signal.SIGHUP)
+        self._previous = {number: signal.signal(number, self._note) for number in wanted}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -105,7 +109,7 @@ class _Signals:
 def _start(server: TritonServer, seconds: float, signals: _Signals) -> None:
     server.start(seconds)
     signals.interrupting = False
-    print(f"ready: gRPC {server.grpc_url}, HTTP {server.http_url}, metrics {server.metrics_url}", flush=True)
+    _tell(f"ready: gRPC {server.grpc_url}, HTTP {server.http_url}, metrics {server.metrics_url}", sys.stdout)
 
 
 def _start_again(
@@ -117,23 +121,31 @@ def _start_again(
         raise KeyboardInterrupt
     server.stop()  # its stages and its shared memory outlive it
     while delay is not None:
-        print(
+        _tell(
             f"facestream serve: sessions are lost; starting it again {f'in {delay:g} s' if delay else 'at once'} "
             f"(restart {restarts.count} of at most {restarts.limit} in {WINDOW_SECONDS / 60:g} minutes)",
-            file=sys.stderr,
-            flush=True,
+            sys.stderr,
         )
         time.sleep(delay)
         try:
             _start(server, seconds, signals)
         except ServerError as error:
-            print(f"facestream serve: it does not start: {error}", file=sys.stderr, flush=True)
+            _tell(f"facestream serve: it does not start: {error}", sys.stderr)
             delay = restarts.after_failed_start(time.monotonic())
         else:
             restarts.started()
             return True
-    print(f"facestream serve: given up after {restarts.count} restarts", file=sys.stderr, flush=True)
+    _tell(f"facestream serve: given up after {restarts.count} restarts", sys.stderr)
     return False
+
+
+def _tell(text: str, stream: TextIO) -> None:
+    """Print. A reader that is gone (`| head`, a closed terminal) keeps no server from serving, nor from draining."""
+    try:
+        print(text, file=stream, flush=True)
+    except OSError:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def _fault(server: TritonServer, told: threading.Event) -> Fault | None:

@@ -1,7 +1,9 @@
 """Cuts text into sentences as it comes, say from a language model: each is spoken while the next is written.
 
-The rule is one for all languages with spaces and full stops, with a list of common abbreviations; where it errs, two
-sentences are spoken as one, or a short pause stands in the wrong place. Marks (`facestream.tts.marks`) stay whole.
+The rule is one for all languages with spaces and full stops, with lists of common abbreviations; where it errs, two
+sentences are spoken as one, or a short pause stands in the wrong place. A small letter behind a full stop goes on with
+the sentence, except for a writer who begins his sentences with small letters, too. Marks (`facestream.tts.marks`) stay
+whole.
 """
 
 from __future__ import annotations
@@ -16,23 +18,36 @@ MAX_SENTENCE: Final = 300
 ENDS: Final = ".!?…。！？"
 """What ends a sentence."""
 
+CLOSING: Final = "\"'”’»)]}」』"
+"""What may stand behind a sentence's end and belongs to it."""
+
 _AHEAD: Final = 50  # characters that may have to be seen to find a sentence's end
 _BLOCK: Final = 1024  # characters of a long piece looked at together
-_CLOSING = "\"'”’»)]}」』"
 # A sentence has ended once something follows: white space and a character, or the same without a space in Chinese.
 _END = re.compile(
-    rf"(?:[.!?…]+[{re.escape(_CLOSING)}]*(?=\s+\S)|[。！？]+[{re.escape(_CLOSING)}]*(?![。！？{re.escape(_CLOSING)}])(?=\s*\S)"
+    rf"(?:[.!?…]+[{re.escape(CLOSING)}]*(?=\s+\S)|[。！？]+[{re.escape(CLOSING)}]*(?![。！？{re.escape(CLOSING)}])(?=\s*\S)"
     r"|\n[^\S\n]*\n(?=\s*\S))"
 )
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(\[\"'“„«])(?:"
-    r"Mrs?|Ms|Dr|Drs|Prof|Rev|Gen|Col|Capt|Lt|Sgt|St|Sr|Jr|Hon|Gov|Sen|Rep|Mt|Ave|Blvd|Rd|vs|etc|cf|al|Vol|Fig|pp?"
-    r"|approx|dept|est|Inc|Ltd|Co|Corp|Hr|Fr|Nr|Str|bzw|ca|usw|Abb|Bd|evtl|ggf|inkl|Mio|Mrd|Sra?|Srta|Dra?|Ud|Uds|Mme|Mlle|MM?"
+    r"Mrs?|Ms|Dr|Drs|Prof|Rev|Gen|Col|Capt|Maj|Adm|Cmdr|Pres|Supt|Lt|Sgt|St|Sr|Jr|Hon|Gov|Sen|Rep|Mt|Ave|Blvd|Rd|vs|etc|cf|al|Vol|Fig|pp?"
+    r"|approx|dept|est|Inc|Ltd|Co|Corp|Hr|Fr|Nr|Str|bzw|ca|usw|Abb|Bd|evtl|ggf|inkl|Mio|Mrd|vgl|sog|insb|exkl|zzgl|Hrn|Fa|Ing|Hl"
+    r"|Sra?|Srta|Dra?|Dña|Lic|Gral|Avda|EE|Ud|Uds|Mme|Mlle|MM?|Ste|bd|av"
     r"|[^\W\d_]|(?:[^\W\d_]\.)+[^\W\d_]"  # initials, e.g., i.e., z.B., U.S.
+    r")$"
+)
+# Abbreviations where a number follows; without one some of them are words that may end a sentence.
+_NUMBERED = re.compile(
+    r"(?:^|[\s(\[\"'“„«])(?i:"
+    r"nos?|jan|feb|mar|apr|aug|sept?|oct|nov|dec|sec|ch|eq|par|tel|temp|max|min|ed"
+    r"|art|abs|kap|aufl|okt|dez|mind"
+    r"|chap|éd|env|janv|févr|avr|juil|juill|déc|tél"
+    r"|núm|pág|págs|aprox|cap|ene|abr|ago|dic"
     r")$"
 )
 _ORDINAL = re.compile(r"(?:^|[^\w.,])\d{1,2}$")  # "am 3. Mai", "1. Open the door"
 _MARK = re.compile(r"(?<!\\)(?:\\\\)*\[[^\[\]]*\Z")  # one that is not closed yet; behind a backslash it is a bracket
+_WHOLE_MARK = re.compile(r"\[[^\[\]]*\]")
 _SOFT = re.compile(r"[,;:—–，、；：](?=\s|[^\x00-\xff])")
 
 
@@ -65,15 +80,25 @@ def _end(text: str, begin: int) -> int | None:
     for match in _END.finditer(text, begin):
         if match.end() - begin > MAX_SENTENCE:
             break
-        stop, before = match[0].rstrip(_CLOSING), text[begin : match.start()]
+        stop, before = match[0].rstrip(CLOSING), text[begin : match.start()]
+        follows = text[match.end() : match.end() + _AHEAD].lstrip()[:1]
         if stop == "." and (_ABBREVIATION.search(before) or _ORDINAL.search(before)):
             continue
-        if stop != match[0] and text[match.end() :].lstrip()[0].islower():  # "Really?" she said.
+        if stop == "." and follows.isdigit() and _NUMBERED.search(before):
+            continue
+        if stop == "." and follows.islower() and _first_letter(before).isupper():  # "for 5 min. or so", "a Ph.D. in"
+            continue
+        if stop != match[0] and follows.islower():  # "Really?" she said.
             continue
         if _MARK.search(text, begin, match.start()):
             continue
         return match.end()
     return _cut(text, begin) if len(text) - begin > MAX_SENTENCE + _AHEAD else None
+
+
+def _first_letter(text: str) -> str:
+    """The letter that a sentence begins with, "" where it has none; those within marks do not count."""
+    return next((character for character in _WHOLE_MARK.sub("", text) if character.isalpha()), "")
 
 
 def _cut(text: str, begin: int) -> int:

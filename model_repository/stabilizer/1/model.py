@@ -13,9 +13,9 @@ from canvas_stabilizer import NOT_FINITE, CanvasStabilizer
 from canvas_stabilizer_array import ArrayCanvasStabilizer, steady_together, warm_up
 from facestream.array_namespace import Array
 from facestream.avatar.layers_canvas import CANVAS_HEIGHT, CANVAS_WIDTH
-from facestream.quality import Quality, Tiers, automatic_limit
+from facestream.quality import REFINER_INPUTS, Quality, Tiers, automatic_limit
 from facestream.sequence import SessionLost
-from facestream.sequence_stage import SequenceStage, Tensors
+from facestream.sequence_stage import SequenceStage, Tensors, correlation_id
 from facestream.triton_tensor import from_triton
 from governor import Governor
 from refiners import Refined, Refiners
@@ -49,6 +49,7 @@ class TritonPythonModel(SequenceStage[_Portrayal]):
     """
 
     for_device = True
+    large_states = True  # 1.2 MB
 
     def load(self, model_folder: str) -> None:
         cv2.setNumThreads(1)  # stages share the cores
@@ -123,13 +124,17 @@ class TritonPythonModel(SequenceStage[_Portrayal]):
         wanted: dict[Quality, list[Any]] = {}
         drawn_for: dict[Quality, list[int]] = {}
         for request in requests:
-            session = request.correlation_id()
+            session = correlation_id(request)
+            if not isinstance(session, int) or not _is_whole(request):
+                continue  # will be refused, and is not to take the others' plans along
             state = None if request.flags() & _START else self._sessions.peek(session)
             tensor = pb_utils.get_input_tensor_by_name(request, "QUALITY")
             asked = Quality.AUTO if tensor is None else _tier(int(from_triton(tensor, self.arrays)[0, 0]))
             fade = TierFade() if state is None else state.fade
             weights[session] = fade.next(self._target(session, asked))
             for tier in models(weights[session]):
+                if self._refiners.rests(tier, session):
+                    continue
                 wanted.setdefault(tier, []).append(request)
                 drawn_for.setdefault(tier, []).append(session)
         refined: dict[Quality, Refined] = self._refiners.draw(wanted) if wanted else {}
@@ -150,6 +155,13 @@ class TritonPythonModel(SequenceStage[_Portrayal]):
             return Quality.FAST
         offered = [tier for tier in self._tiers.offered() if tier is Quality.FAST or self._refiners.ready(tier)]
         return self._governor.frame(session, offered)
+
+
+def _is_whole(request: Any) -> bool:
+    """Whether all is there that a refiner is given: one that came around the door may lack it."""
+    import triton_python_backend_utils as pb_utils
+
+    return all(pb_utils.get_input_tensor_by_name(request, name) is not None for name in REFINER_INPUTS)
 
 
 def _tier(value: int) -> Quality:

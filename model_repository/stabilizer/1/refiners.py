@@ -19,7 +19,8 @@ from facestream.quality import REFINER_INPUTS, REFINER_OUTPUT, REFINERS, Quality
 from facestream.triton_tensor import from_triton, to_triton
 
 REST_SECONDS: Final = 5.0
-"""A refiner that failed is not asked again for so long."""
+"""A refiner that failed is not asked again for so long: for anybody where it gave no answer, for one session where what
+it made of that one's frame cannot be shown. That may be the frame's fault, and is not to cost the others their tier."""
 
 
 class Refined(NamedTuple):
@@ -45,7 +46,9 @@ class Refiners:
         self._warn = warn
         self._arrays = arrays
         self._clock = clock
-        self._resting: dict[Quality, float] = {}
+        self._resting: dict[Quality, float] = {}  # until when
+        self._resting_for: dict[tuple[Quality, int], float] = {}
+        self._told: dict[Quality, float] = {}  # when a failure was last told
         self._answered: dict[Quality, bool] = {}  # what the server was last told of each
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -59,6 +62,10 @@ class Refiners:
             self._warn(f"{REFINERS[tier]} {state}")
         self._answered[tier] = ready
         return ready
+
+    def rests(self, tier: Quality, session: int) -> bool:
+        """Whether the tier is not asked for frames of this session just now, because it could not draw one of late."""
+        return self._clock() < self._resting_for.get((tier, session), float("-inf"))
 
     def draw(self, wanted: Mapping[Quality, Sequence[Any]]) -> dict[Quality, Refined]:
         """Have each tier draw the frames of these Triton requests; a tier that fails is missing in what comes back."""
@@ -86,14 +93,16 @@ class Refiners:
         )
         response = await request.async_exec()
         if response.has_error():
-            self._rest(tier, response.error().message())
+            self._resting[tier] = self._clock() + REST_SECONDS
+            self._tell(tier, response.error().message())
             return None
         output = pb_utils.get_output_tensor_by_name(response, REFINER_OUTPUT)
         textures = self._arrays.copy(from_triton(output, self._arrays))
         finite = self._finite(textures, len(requests))
-        if any(not (drawn or self._given_worse(request)) for drawn, request in zip(finite, requests, strict=True)):
-            self._rest(tier, f"{REFINER_OUTPUT} holds a value that is not finite")
-            return None
+        pairs = zip(finite, requests, strict=True)
+        if failed := [request for drawn, request in pairs if not (drawn or self._given_worse(request))]:
+            self._rest_for(tier, [request.correlation_id() for request in failed])
+            self._tell(tier, f"{REFINER_OUTPUT} holds a value that is not finite")
         return Refined(textures, finite, time.perf_counter() - began)
 
     def _finite(self, values: Array, frames: int) -> Sequence[bool]:
@@ -125,6 +134,15 @@ class Refiners:
         self._arrays.synchronize()  # what is handed over must be computed
         return to_triton(name, batch)
 
-    def _rest(self, tier: Quality, reason: str) -> None:
-        self._resting[tier] = self._clock() + REST_SECONDS
+    def _rest_for(self, tier: Quality, sessions: Sequence[int]) -> None:
+        now = self._clock()
+        self._resting_for = {key: until for key, until in self._resting_for.items() if now < until}
+        self._resting_for.update({(tier, session): now + REST_SECONDS for session in sessions})
+
+    def _tell(self, tier: Quality, reason: str) -> None:
+        """Once in REST_SECONDS: who sends such frames for one session after the other does not fill the log."""
+        now = self._clock()
+        if now < self._told.get(tier, float("-inf")) + REST_SECONDS:
+            return
+        self._told[tier] = now
         self._warn(f"{REFINERS[tier]} failed and rests for {REST_SECONDS:g} s, frames fall back to 'fast': {reason}")

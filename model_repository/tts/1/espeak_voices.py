@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from facestream.errors import BadInput
-from facestream.tts.sentences import ENDS
+from facestream.tts.sentences import CLOSING, ENDS
 from numpy.typing import NDArray
 from synthesizer import EngineMissing
 
@@ -39,7 +39,6 @@ SECONDS_FOR_SENTENCE = 10.0
 
 _PROGRAM = Path(__file__).with_name("espeak_process.py")
 _WORDS_PER_MINUTE = 175  # espeak's own rate
-_CLOSING = "\"'”’»)]}」』 "
 
 
 class _Hello(NamedTuple):
@@ -78,7 +77,7 @@ class EspeakProcess:
 
     def speak(self, text: str, voice: str, words_per_minute: int) -> Iterator[NDArray[np.float32]]:
         """Sound of a sentence as it comes, float32 [n]."""
-        pause = text.rstrip(_CLOSING).endswith(tuple(ENDS))
+        pause = text.rstrip(CLOSING + " ").endswith(tuple(ENDS))
         for pcm in self._ask({"text": text, "voice": voice, "rate": words_per_minute, "pause": pause}):
             assert isinstance(pcm, bytes)
             yield np.frombuffer(pcm, np.int16).astype(np.float32) / np.float32(32768)

@@ -19,13 +19,15 @@ from numpy.typing import NDArray
 from speeches import Answer, Speeches
 from spoken_text import speak
 from synthesizer import EngineMissing
+from turns import InTurn, Turns
 from voice_list import Voices, engines
 
-WORKERS = 8
-"""Texts spoken at a time. They take turns at the engine, sentence by sentence."""
-
 MAX_TEXTS = 64
-"""Texts spoken or waiting. A client needs two at most: the sentence that is heard and the next one."""
+"""Texts spoken at a time. A client needs two at most: the sentence that is heard and the next one. Each has a thread
+from its beginning: in eight threads, 60 long texts of one client had another one wait 40 s for a short one."""
+
+AT_A_TIME = 8
+"""Pieces of sound made at a time, for which these texts take turns."""
 
 CHUNKS_PER_LOOK = 15
 """A client that has gone is noticed after so many chunks; to ask takes as long as to send one."""
@@ -40,7 +42,8 @@ class TritonPythonModel:
         self._voices = Voices(config["parameters"]["DEFAULT_VOICE"]["string_value"], engines())
         self._places = threading.BoundedSemaphore(MAX_TEXTS)
         self._speeches = Speeches()
-        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="tts")
+        self._turns = Turns(AT_A_TIME)
+        self._workers = ThreadPoolExecutor(MAX_TEXTS, thread_name_prefix="tts")
         self._closing = threading.Event()
         self._workers.submit(self._warm_up)
 
@@ -64,7 +67,7 @@ class TritonPythonModel:
                 if speech_id:
                     self._speeches.add(speech_id, answer, job)
             else:
-                answer.end(_refusal(f"{SESSION_REFUSED}: {MAX_TEXTS} texts are being spoken or wait; try again later"))
+                answer.end(_refusal(f"{SESSION_REFUSED}: {MAX_TEXTS} texts are being spoken; try again later"))
 
     def finalize(self) -> None:
         """Triton's call when the model is unloaded."""
@@ -114,7 +117,7 @@ class TritonPythonModel:
         except ValueError as error:
             raise BadInput(str(error)) from error
         voice = self._voices.find(read_voice(inputs["VOICE"]) if "VOICE" in inputs else "")
-        for number, (sound, feeling) in enumerate(speak(text, voice, speed, emotion)):
+        for number, (sound, feeling) in enumerate(speak(text, InTurn(voice, self._turns), speed, emotion)):
             look = number % CHUNKS_PER_LOOK == CHUNKS_PER_LOOK - 1
             if self._closing.is_set() or (look and answer.abandoned()):
                 return

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from facestream.tts.sentences import CLOSING, ENDS
 from numpy.typing import NDArray
 from synthesizer import EngineMissing
 
@@ -33,7 +34,8 @@ _BEGIN, _END, _PAD = "^", "$", "_"
 _PAUSE_S = 0.25  # behind a sentence
 _LONG = 60  # characters of a sentence whose first clause is spoken by itself
 _SHORT = 12  # characters that a clause needs to stand alone
-_CLAUSE = re.compile(r".+?(?:[.!?…,;:]+(?=\s|$)|[。！？，；：]+|$)", re.DOTALL)
+# What comes is one sentence: a full stop within it is that of "Dr." or "3. Mai", and nobody pauses there.
+_CLAUSE = re.compile(rf".+?(?:[!?…,;:]+[{re.escape(CLOSING)}]*(?=\s|$)|[。！？，；：]+|$)", re.DOTALL)
 _PLAIN = str.maketrans("…。！？，；：", "..!?,;:")
 _LANGUAGE_SWITCH = re.compile(r"\([^)]*\)")  # "(en)": espeak-ng says so where a word is of another language
 
@@ -71,7 +73,7 @@ class PiperVoice:
             ids = self.phoneme_ids(part)
             if len(ids) > 4:  # more than begin, end and the padding between
                 yield self._run(ids, speed)
-        if text.rstrip()[-1:] in ".!?…。！？":
+        if text.rstrip(CLOSING + " ").endswith(tuple(ENDS)):
             yield np.zeros(round(_PAUSE_S * self.sample_rate), np.float32)
 
     def phoneme_ids(self, text: str) -> list[int]:
@@ -79,8 +81,9 @@ class PiperVoice:
         symbols: list[str] = []
         for match in _CLAUSE.finditer(text):
             clause = match[0].strip().translate(_PLAIN)
-            words = clause.rstrip(".!?,;:")
-            stop = clause[len(words) : len(words) + 1]
+            spoken = clause.rstrip(CLOSING + " ")  # the full stop of a quotation stands before its end
+            words = spoken.rstrip(".!?,;:")
+            stop = spoken[len(words) : len(words) + 1]
             if words and self._language is not None:
                 words = _LANGUAGE_SWITCH.sub("", self._phonemize(words, self._language))
             gap = " " if stop and stop in ",;:" else ""

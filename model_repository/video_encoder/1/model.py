@@ -21,6 +21,7 @@ class TritonPythonModel(SequenceStage[H264Encoder]):
     """Triton's entry point."""
 
     for_device = True
+    large_states = True  # an encoder of 4 to 8 MB
 
     def load(self, model_folder: str) -> None:
         if self.arrays.on_device:
