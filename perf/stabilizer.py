@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,6 +107,24 @@ class Film(NamedTuple):
             around = [self.warp(pictures[s], *(flows[t] - flows[s])) for s in (t - 1, t + 1)]
             found.append(np.abs(2.0 * pictures[t] - around[0] - around[1]).mean(axis=2))
         return np.array(found)
+
+    def flicker_of(
+        self, layers: Iterable[Floats], plain: Floats, flows: Floats, where: slice | NDArray[np.bool_], most: float
+    ) -> list[float]:
+        """How much each of `layers` [n, 256, 192, 3], laid over the pictures `plain` that move by `flows`, flickers.
+
+        Each is measured by itself: where the speech changes by more than it does, it hardly adds to the size of the
+        sum.
+
+        Args:
+            layers: levels.
+            plain: [n, 256, 192, 3], levels.
+            flows: [n, 2, 256, 192], px.
+            where: rows or pixels that count.
+            most: only where and when the second differences of `plain` are smaller, levels.
+        """
+        counts = self.second_differences(plain, flows)[:, where] < most
+        return [float(self.second_differences(layer, flows)[:, where][counts].mean()) for layer in layers]
 
 
 def render(preview: FacePreview, parameters: Floats) -> Canvas:
@@ -203,8 +221,6 @@ def laid_over(frames: Canvas, noise: Floats) -> Canvas:
 def flicker(film: Film, frames: Canvas, shaky: Canvas, most: float = np.inf) -> tuple[float, float]:
     """How much flickers what was laid over frames, without and with the stabiliser for both: levels, over the mouth.
 
-    It is measured by itself: where the speech changes by more than it does, it hardly adds to the size of the sum.
-
     Args:
         film: of the avatar.
         frames: of speech.
@@ -212,14 +228,11 @@ def flicker(film: Film, frames: Canvas, shaky: Canvas, most: float = np.inf) -> 
         most: only where and when the frames' own second differences are smaller, levels.
     """
     plain = film.pictures(frames)
-    counts = film.second_differences(plain, frames.flows)[:, MOUTH_ROW:] < most
-    before, after = (
-        float(film.second_differences(laid, frames.flows)[:, MOUTH_ROW:][counts].mean())
-        for laid in (
-            film.pictures(shaky) - plain,
-            film.pictures(steadied(shaky)[0]) - film.pictures(steadied(frames)[0]),
-        )
+    layers = (
+        film.pictures(shaky) - plain,
+        film.pictures(steadied(shaky)[0]) - film.pictures(steadied(frames)[0]),
     )
+    before, after = film.flicker_of(layers, plain, frames.flows, slice(MOUTH_ROW, None), most)
     return before, after
 
 

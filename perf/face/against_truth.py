@@ -104,23 +104,19 @@ class AgainstTruth:
     def _laid_over(self, person: Person, drawn: list[dict[str, Drawn]]) -> tuple[float, float]:
         """Flicker of what the network lays over the geometry where that is still, without and with the stabiliser.
 
-        As in perf.stabilizer.flicker, of the canvas before it is rounded to levels: what flickers a little hardly adds
-        to the flicker of a mouth that speaks, and the difference of both films' would tell too little of it.
+        Of the canvas before it is rounded to levels.
         """
-        from perf.stabilizer import STILL, Film
+        from perf import stabilizer
 
-        canvas_film = Film.of(np.asarray(person.avatar["AVATAR_PHOTO"]))
+        film = stabilizer.Film.of(np.asarray(person.avatar["AVATAR_PHOTO"]))
         flows = np.array([one["geometry"].flow for one in drawn])
         shown = {
-            row: np.array([canvas_film.picture(one[row].texture, one[row].flow) for one in drawn])
+            row: film.pictures(stabilizer.Canvas(np.array([one[row].texture for one in drawn]), flows))
             for row in ("geometry", "steadied", "network", "fast")
         }
+        layers = (shown["network"] - shown["geometry"], shown["fast"] - shown["steadied"])
         mouth = person.regions["mouth"][CANVAS_IN_FRAME]
-        counts = canvas_film.second_differences(shown["geometry"], flows)[:, mouth] < STILL
-        before, after = (
-            float(canvas_film.second_differences(shown[row] - shown[under], flows)[:, mouth][counts].mean())
-            for row, under in (("network", "geometry"), ("fast", "steadied"))
-        )
+        before, after = film.flicker_of(layers, shown["geometry"], flows, mouth, stabilizer.STILL)
         return before, after
 
     def _keep_examples(self, person: Person, film: Film, parts: Mapping[str, list[Image]]) -> None:

@@ -418,19 +418,17 @@ def end_stale_stages() -> int:
     A stage whose server dies while it starts, with its launcher killed by SIGKILL, waits for it for ever and keeps its
     memory. It is known by its name, by the region of shared memory that it was told, and by its parent: no server.
     """
-    ended = 0
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            if not words[0].endswith(f"/{_STUB}") or not any(re.match(r"facestream_\d+_\d+_", word) for word in words):
-                continue
-            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
-            if (Path("/proc") / parent / "comm").read_text().strip() != "tritonserver":
-                os.kill(int(folder.name), signal.SIGKILL)
-                ended += 1
-        except OSError:  # it ended while we looked, or is another user's, who cleans up himself
-            continue
-    return ended
+
+    def end(folder: Path, status: list[str]) -> bool:
+        words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        if not words[0].endswith(f"/{_STUB}") or not any(re.match(r"facestream_\d+_\d+_", word) for word in words):
+            return False
+        if (Path("/proc") / status[1] / "comm").read_text().strip() == "tritonserver":
+            return False
+        os.kill(int(folder.name), signal.SIGKILL)
+        return True
+
+    return sum(process_group.of_each(None, end))  # another user's cannot be ended: he cleans up himself
 
 
 def _wait_gone(group: int, seconds: float = 2.0) -> None:
