@@ -11,9 +11,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import cv2
 import numpy as np
-from facestream.avatar.bundle import BundleError, load_bundle
 from facestream.avatar.preview import FacePreview, Image, both, contact_sheet, parameter_vector
 from facestream.contract import LOOKAHEAD_FRAMES
 from facestream.parameters import ARKIT, EMOTIONS, INDEX
@@ -21,6 +19,7 @@ from facestream.prosody import Prosody
 from numpy.typing import NDArray
 
 from export.chain import stage_folder
+from perf.face_sheet import write_sheet
 
 SILENCE = np.array(Prosody(-90.0, 0.0, 0.0, 0.0, -90.0), np.float32)
 VOWEL: Mapping[str, float] = {"jawOpen": 0.19, **both("mouthLowerDown", 0.12), **both("mouthUpperUp", 0.16)}
@@ -65,18 +64,7 @@ def main() -> int:
     parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="where the stages are")
     parser.add_argument("--seed", type=int, default=3, help="of the session: another one is another person")
     options = parser.parse_args()
-    if not cv2.haveImageWriter(str(options.output)):
-        parser.error(f"--output is {options.output}, expected a picture's name, such as emotions.png")
-    try:
-        bundle = load_bundle(options.avatar)
-    except BundleError as error:
-        parser.error(f"avatar: {error}")
-    sheet = emotion_sheet(options.repository, FacePreview(options.repository, bundle), options.seed)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(options.output), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
-        parser.error(f"--output {options.output} cannot be written")
-    print(f"{options.output}: {sheet.shape[1]}x{sheet.shape[0]}")
-    return 0
+    return write_sheet(parser, options, lambda preview: emotion_sheet(options.repository, preview, options.seed))
 
 
 if __name__ == "__main__":

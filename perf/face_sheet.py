@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
 from facestream.avatar.bundle import BundleError, load_bundle
 from facestream.avatar.layers_canvas import CANVAS_WIDTH, CANVAS_X, CANVAS_Y, EYES_HEIGHT, MOUTH_Y
-from facestream.avatar.preview import FacePreview, Image, both, contact_sheet, parameter_vector
+from facestream.avatar.preview import FacePreview, Image, both, contact_sheet, is_picture, parameter_vector
 
 MOUTHS: Mapping[str, Mapping[str, float]] = {
     "rest": {},
@@ -88,25 +88,33 @@ def face_sheet(preview: FacePreview) -> Image:
     )
 
 
+def write_sheet(
+    parser: argparse.ArgumentParser, options: argparse.Namespace, draw: Callable[[FacePreview], Image]
+) -> int:
+    """Write what `draw` makes of the bundle `options.avatar` to `options.output`; returns the exit code."""
+    if not is_picture(options.output):
+        parser.error(
+            f"--output is {options.output}, expected a picture's name, such as {parser.get_default('output').name}"
+        )
+    try:
+        bundle = load_bundle(options.avatar)
+    except BundleError as error:
+        parser.error(f"avatar: {error}")
+    sheet = draw(FacePreview(options.repository, bundle))
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(options.output), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
+        parser.error(f"--output {options.output} cannot be written")
+    print(f"{options.output}: {sheet.shape[1]}x{sheet.shape[0]}")
+    return 0
+
+
 def main() -> int:
     """Draw the sheet of one bundle."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("avatar", type=Path, help="the bundle, NAME.avatar")
     parser.add_argument("-o", "--output", type=Path, default=Path("build/face_sheet.png"), help="picture to write")
     parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="where the graphs are")
-    options = parser.parse_args()
-    if not cv2.haveImageWriter(str(options.output)):
-        parser.error(f"--output is {options.output}, expected a picture's name, such as face.png")
-    try:
-        bundle = load_bundle(options.avatar)
-    except BundleError as error:
-        parser.error(f"avatar: {error}")
-    sheet = face_sheet(FacePreview(options.repository, bundle))
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(options.output), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
-        parser.error(f"--output {options.output} cannot be written")
-    print(f"{options.output}: {sheet.shape[1]}x{sheet.shape[0]}")
-    return 0
+    return write_sheet(parser, parser.parse_args(), face_sheet)
 
 
 if __name__ == "__main__":

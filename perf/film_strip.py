@@ -22,7 +22,7 @@ from typing import Final
 
 import cv2
 import numpy as np
-from facestream.avatar.preview import lay_out
+from facestream.avatar.preview import is_picture, lay_out
 from facestream.contract import FRAME_RATE, FRAME_SIZE, SAMPLE_RATE
 from facestream.video import decode
 from numpy.typing import NDArray
@@ -185,7 +185,7 @@ def main() -> int:
     parser.add_argument("--zoom", type=float, help="default: 0.5 of a film, else 0.8")
     options = parser.parse_args()
     sources = list(SCENES) if options.sources == ["scenes"] else options.sources
-    if len(sources) == 1 and not cv2.haveImageWriter(str(options.output)):
+    if len(sources) == 1 and not is_picture(options.output):
         parser.error(f"--output is {options.output}, expected a picture's name, such as strip.jpg")
     for source in sources:
         if source not in SCENES and not Path(source).is_file():

@@ -140,6 +140,14 @@ def lay_out(pictures: Sequence[tuple[str, Image]], columns: int) -> Image:
     return np.vstack(rows)
 
 
+def is_picture(path: Path) -> bool:
+    """Whether OpenCV writes pictures of such a name."""
+    try:
+        return cv2.haveImageWriter(str(path))
+    except cv2.error:  # a format that this build of it leaves out
+        return False
+
+
 def preview_sheet(repository: Path, bundle: Bundle) -> Image:
     """The sheet of an avatar, RGB: all POSES, mouths and eyes enlarged, the head turned, and the quality report."""
     preview = FacePreview(repository, bundle)

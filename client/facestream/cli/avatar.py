@@ -175,7 +175,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _preview(arguments: argparse.Namespace) -> int:
-    from facestream.avatar.preview import preview_sheet
+    from facestream.avatar.preview import is_picture, preview_sheet
 
     repository = arguments.repository or default_repository()
     if repository is None:
@@ -187,7 +187,7 @@ def _preview(arguments: argparse.Namespace) -> int:
             return _fail(f"avatar {arguments.avatar!r} is unknown, expected one of: {', '.join(sorted(known)) or '-'}")
         path = known[arguments.avatar]
     output = arguments.output or Path(f"{path.stem}.png")
-    if not _is_picture(output):
+    if not is_picture(output):
         return _fail(f"--output {output}: expected the name of a picture, such as {path.stem}.png or {path.stem}.jpg")
     try:
         sheet = preview_sheet(repository, load_bundle(path))
@@ -197,14 +197,6 @@ def _preview(arguments: argparse.Namespace) -> int:
         return _fail(f"--output {output}: cannot be written")
     print(_printable(str(output)))
     return 0
-
-
-def _is_picture(path: Path) -> bool:
-    """Whether OpenCV writes pictures of such a name."""
-    try:
-        return cv2.haveImageWriter(str(path))
-    except cv2.error:  # a format that this build of it leaves out
-        return False
 
 
 def _bundles(arguments: argparse.Namespace) -> Iterator[Path]:
