@@ -54,7 +54,8 @@ def room_tone(spectrum: Floats, count: int, rng: np.random.Generator) -> Floats:
     if not count:
         return np.zeros(0)
     # A length of large prime factors would take the transform three times as long.
-    noise = np.fft.rfft(rng.standard_normal(next_fast_len(count, real=True)))
+    length = next_fast_len(count, real=True)
+    noise = np.fft.rfft(rng.standard_normal(length))
     own = np.linspace(0, SAMPLE_RATE / 2, len(spectrum))
     shape = np.sqrt(np.interp(np.linspace(0, SAMPLE_RATE / 2, len(noise)), own, spectrum))
-    return np.asarray(np.fft.irfft(noise * shape)[:count])
+    return np.asarray(np.fft.irfft(noise * shape, length)[:count])
